@@ -1,0 +1,153 @@
+import type { Tag } from '../checkpoint/parse.ts'
+import { numberOf } from '../checkpoint/values.ts'
+import { EvidenceError, hex } from '../evidence/errors.ts'
+import { compose, type Extents, rangeOf } from '../evidence/extents.ts'
+import type { EvidenceFile } from '../evidence/file.ts'
+import type { Guest } from '../guest/guest.ts'
+import { planRaw } from '../views/raw.ts'
+import { checkpointJson, memoryMapJson, memoryMapText, problemsText } from './meta.ts'
+import { entryName, UniqueNames } from './names.ts'
+import { type Directory, File, type Link, lookup, type Node } from './node.ts'
+
+/**
+ * Which paths the mount of a guest has; the only place that spells one. A path exists only if the evidence has it. The same
+ * evidence gives the same paths, order, inode numbers and bytes every time.
+ */
+export function planTree(guest: Guest): Directory {
+  const { checkpoint, memory, screenshot } = guest
+  const { file } = checkpoint
+  const planner = new Planner(file.mtime)
+  const root = planner.directory()
+  const groups = planner.directory()
+  const raw = planner.directory()
+  if (memory !== undefined && memory.regions.length > 0) {
+    root.entries.set(
+      'physmem.raw',
+      planner.file(() => planRaw(memory), memory.image.file.mtime),
+    )
+  }
+  if (screenshot !== undefined) {
+    root.entries.set(
+      'screenshot.png',
+      planner.file(() => exactBytes(file, screenshot)),
+    )
+  }
+  planGroups(guest, planner, groups, raw)
+  if (lookup(groups, 'Snapshot/cfgFile') !== undefined) {
+    root.entries.set('config.vmx', planner.link('groups/Snapshot/cfgFile'))
+  }
+  if (groups.entries.has('Snapshot')) {
+    root.entries.set('Snapshot', planner.link('groups/Snapshot'))
+  }
+  root.entries.set('groups', groups)
+  root.entries.set('raw', raw)
+  root.entries.set('meta', planMeta(guest, planner))
+  return root
+}
+
+/** `groups/`, for reading, and `raw/`, for programs: the same names with the values of all tags. */
+function planGroups(guest: Guest, planner: Planner, groups: Growing, raw: Growing): void {
+  const { file, groups: parsed } = guest.checkpoint
+  const groupNames = new UniqueNames()
+  for (const group of parsed) {
+    const groupName = groupNames.take(entryName(group.name))
+    const [readable, exact] = [planner.directory(), planner.directory()]
+    groups.entries.set(groupName, readable)
+    raw.entries.set(groupName, exact)
+    const tagNames = new UniqueNames()
+    for (const tag of group.tags) {
+      const name = tagNames.take(entryName(tag.name, tag.indices))
+      readable.entries.set(
+        name,
+        planner.file(() => readableBytes(file, tag)),
+      )
+      exact.entries.set(
+        name,
+        planner.file(() => exactBytes(file, tag)),
+      )
+    }
+  }
+}
+
+/** `meta/`, what we have to say of the evidence ourselves. */
+function planMeta(guest: Guest, planner: Planner): Directory {
+  const { checkpoint, memory, problems } = guest
+  const meta = planner.directory()
+  meta.entries.set(
+    'checkpoint.json',
+    planner.text(() => checkpointJson(checkpoint)),
+  )
+  if (memory !== undefined) {
+    meta.entries.set(
+      'memory-map.txt',
+      planner.text(() => memoryMapText(memory)),
+    )
+    meta.entries.set(
+      'memory-map.json',
+      planner.text(() => memoryMapJson(memory)),
+    )
+  }
+  meta.entries.set(
+    'problems.txt',
+    planner.text(() => problemsText(problems)),
+  )
+  return meta
+}
+
+/** A directory that is still being filled. */
+type Growing = Directory & { readonly entries: Map<string, Node> }
+
+/** Makes nodes, and numbers them from 1, the root, in the order in which they are made. */
+class Planner {
+  readonly #mtime: Date
+  #inode = 1
+
+  constructor(mtime: Date) {
+    this.#mtime = mtime
+  }
+
+  directory(): Growing {
+    return { kind: 'directory', inode: this.#inode++, mtime: this.#mtime, entries: new Map() }
+  }
+
+  file(plan: () => Extents, mtime = this.#mtime): File {
+    return new File(this.#inode++, mtime, plan)
+  }
+
+  text(render: () => string): File {
+    return this.file(() => textBytes(render()))
+  }
+
+  link(target: string): Link {
+    return { kind: 'link', inode: this.#inode++, mtime: this.#mtime, target }
+  }
+}
+
+/** The bytes of a value as they lie in the evidence. */
+function exactBytes(file: EvidenceFile, tag: Tag): Extents {
+  return compose(rangeOf(file, tag.offset, tag.size))
+}
+
+/** A value for reading: a number where it is one, otherwise its bytes, which for a compressed block nobody can tell. */
+function readableBytes(file: EvidenceFile, tag: Tag): Extents {
+  const number = numberOf(tag)
+  if (number !== undefined) {
+    return textBytes(`${hex(number)}\n`)
+  }
+  if (tag.kind !== 'compressed') {
+    return exactBytes(file, tag)
+  }
+  const why = new EvidenceError({
+    code: 'unsupported',
+    file: file.path,
+    offset: tag.offset,
+    expected: 'a plain block',
+    found: `a compressed one of ${tag.size} bytes, in a container that is not publicly known`,
+  })
+  return compose([{ kind: 'refused', why, size: tag.sizeInMemory }])
+}
+
+function textBytes(text: string): Extents {
+  const bytes = Buffer.from(text)
+  return compose([{ kind: 'bytes', bytes, size: bytes.length }])
+}
