@@ -1,0 +1,85 @@
+import { setInterval as every } from 'node:timers/promises'
+import createDebug from 'debug'
+import type { Directory } from '../tree/node.ts'
+import { MountError } from './errors.ts'
+import { findMount, isMounted } from './mount-table.ts'
+import { prepareMountpoint, userMayAllowOthers } from './mountpoint.ts'
+import { serveWithFuseNative } from './native.ts'
+import { Operations } from './operations.ts'
+import { detach, unmount } from './unmount.ts'
+
+const debug = createDebug('vmssfs:fuse')
+
+/** How often we look whether somebody else has unmounted us, in milliseconds: libfuse 2.9 does not tell. */
+const WATCH_INTERVAL = 500
+
+/** The options of mount(8) and libfuse that a mount of evidence can have; it is read-only in any case. */
+export interface MountOptions {
+  /** Let other users in, and root, which FUSE keeps out of an ordinary user's mount. */
+  readonly allowOther: boolean
+  readonly allowRoot: boolean
+  /** Let the kernel check the modes. */
+  readonly defaultPermissions: boolean
+  readonly uid: number
+  readonly gid: number
+  readonly umask: number
+  /** The source that the mount table shows. */
+  readonly fsname: string
+}
+
+/** What a mount has unless it is told otherwise: it belongs to whoever mounts, and to nobody else. */
+export function defaultMountOptions(): MountOptions {
+  const [uid, gid] = [process.getuid?.() ?? 0, process.getgid?.() ?? 0]
+  return { allowOther: false, allowRoot: false, defaultPermissions: false, uid, gid, umask: 0, fsname: 'vmssfs' }
+}
+
+/** A tree that is mounted. */
+export interface Mount {
+  /** The absolute path, without links. */
+  readonly mountpoint: string
+  /** Resolves when the mount is gone, whoever took it away. */
+  readonly ended: Promise<void>
+  /** Takes it away; if it is in use, only out of sight, and the answer says by whom it is used. */
+  unmount(): Promise<{ detached?: string }>
+}
+
+/**
+ * Mounts a tree, read-only, and serves it from this process until it is unmounted.
+ *
+ * @throws MountError
+ */
+export async function mount(root: Directory, path: string, given: Partial<MountOptions> = {}): Promise<Mount> {
+  const options = { ...defaultMountOptions(), ...given }
+  if ((options.allowOther || options.allowRoot) && !userMayAllowOthers()) {
+    const hint = 'have root add that line to /etc/fuse.conf, or mount without allow_other and allow_root'
+    throw new MountError('/etc/fuse.conf: expected the line user_allow_other, found none', hint)
+  }
+  const mountpoint = await prepareMountpoint(path)
+  await serveWithFuseNative(new Operations(root, options), mountpoint, options)
+  const entry = await findMount(mountpoint)
+  if (entry === undefined) {
+    throw new MountError(`${path}: expected the mount in the mount table, found none`)
+  }
+  debug('%s: mounted', mountpoint)
+  return {
+    mountpoint,
+    ended: untilGone(entry.id),
+    async unmount() {
+      try {
+        await unmount(mountpoint)
+        return {}
+      } catch (error) {
+        await detach(mountpoint)
+        return { detached: (error as Error).message }
+      }
+    },
+  }
+}
+
+async function untilGone(id: string): Promise<void> {
+  for await (const _ of every(WATCH_INTERVAL)) {
+    if (!(await isMounted(id))) {
+      return
+    }
+  }
+}

@@ -1,0 +1,151 @@
+import { accessSync, constants, readdirSync, readFileSync, realpathSync, statSync } from 'node:fs'
+import { basename, delimiter, dirname, join, resolve } from 'node:path'
+import createDebug from 'debug'
+import { MountError } from './errors.ts'
+import { findMount } from './mount-table.ts'
+import { detach, unmountCommand } from './unmount.ts'
+
+const debug = createDebug('vmssfs:fuse')
+
+/** The longest mountpoint that fuse-native does not silently cut, in bytes. */
+const PATH_MAX = 1023
+
+/**
+ * Makes sure that a mount is possible here and that the mountpoint is an empty folder of its own; a stale mount of ours on
+ * it, left by a daemon that was killed, is cleared. Returns its absolute path, without links.
+ *
+ * @throws MountError
+ */
+export async function prepareMountpoint(path: string): Promise<string> {
+  checkFuse()
+  const mountpoint = realPath(path)
+  if (Buffer.byteLength(mountpoint) > PATH_MAX) {
+    throw new MountError(
+      `${path}: expected a path of at most ${PATH_MAX} bytes, found ${Buffer.byteLength(mountpoint)}`,
+    )
+  }
+  const entry = await findMount(mountpoint)
+  if (entry !== undefined && isStale(mountpoint)) {
+    if (!entry.ours) {
+      throw new MountError(
+        `${path}: a dead mount of type ${entry.type} is in the way`,
+        commandLine(unmountCommand(mountpoint, true)),
+      )
+    }
+    debug('%s: clearing a stale mount of ours', mountpoint)
+    await detach(mountpoint)
+  } else if (entry?.ours) {
+    throw new MountError(`${path}: a checkpoint is already mounted there`, commandLine(unmountCommand(mountpoint)))
+  } else if (entry !== undefined) {
+    throw new MountError(
+      `${path}: in use, a filesystem of type ${entry.type} is mounted there`,
+      'choose another folder',
+    )
+  }
+  checkFolder(path, mountpoint)
+  return mountpoint
+}
+
+/** The absolute path without links; a stale mount in its place cannot be looked into, so only its folder is resolved then. */
+export function realPath(path: string): string {
+  try {
+    return realpathSync(path)
+  } catch (error) {
+    switch ((error as NodeJS.ErrnoException).code) {
+      case 'ENOTCONN': {
+        const absolute = resolve(path)
+        return join(realpathSync(dirname(absolute)), basename(absolute))
+      }
+      case 'ENOENT':
+        throw new MountError(
+          `${path}: expected a folder to mount on, found nothing`,
+          commandLine(['mkdir', '-p', path]),
+        )
+      default:
+        throw new MountError(`${path}: expected a folder to mount on, found ${(error as Error).message}`)
+    }
+  }
+}
+
+/** A mount whose daemon is gone: every access is answered with ENOTCONN. */
+export function isStale(mountpoint: string): boolean {
+  try {
+    statSync(mountpoint)
+    return false
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'ENOTCONN'
+  }
+}
+
+/** A program and its arguments as a shell takes them, for command lines that we propose. */
+export function commandLine(words: readonly string[]): string {
+  return words.map((word) => (/^[\w./+:@%-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`)).join(' ')
+}
+
+/** Whether a program of that name can be run. */
+export function hasProgram(name: string): boolean {
+  return (process.env['PATH'] ?? '').split(delimiter).some((folder) => isAccessible(join(folder, name), constants.X_OK))
+}
+
+/** The line without which fusermount refuses -o allow_other and allow_root to everyone but root. */
+export function userMayAllowOthers(): boolean {
+  if (process.getuid?.() === 0) {
+    return true
+  }
+  try {
+    return /^\s*user_allow_other\s*$/m.test(readFileSync('/etc/fuse.conf', 'utf8'))
+  } catch {
+    return false
+  }
+}
+
+function checkFuse(): void {
+  if (!isAccessible('/dev/fuse', constants.F_OK)) {
+    throw new MountError(
+      '/dev/fuse: expected the device of FUSE, found nothing',
+      'modprobe fuse (as root; in a container, pass the device in)',
+    )
+  }
+  if (process.getuid?.() === 0) {
+    return
+  }
+  if (!hasProgram('fusermount')) {
+    throw new MountError(
+      'fusermount: expected the program that mounts for an ordinary user, found none in PATH',
+      'install fuse3 (apt-get install fuse3, dnf install fuse3 fuse, ...)',
+    )
+  }
+}
+
+function checkFolder(path: string, mountpoint: string): void {
+  if (!statSync(mountpoint).isDirectory()) {
+    throw new MountError(`${path}: expected a folder to mount on, found a file`)
+  }
+  let names: string[]
+  try {
+    names = readdirSync(mountpoint)
+  } catch (error) {
+    throw new MountError(`${path}: expected a folder that can be read, found ${(error as Error).message}`)
+  }
+  if (names.length > 0) {
+    throw new MountError(
+      `${path}: expected an empty folder to mount on, found ${names.length} entries in it`,
+      'choose or make an empty folder',
+    )
+  }
+  if (!isAccessible(mountpoint, constants.W_OK)) {
+    throw new MountError(
+      `${path}: expected a folder that you may write to, as fusermount demands, found none`,
+      'choose a folder of your own',
+    )
+  }
+}
+
+function isAccessible(path: string, mode: number): boolean {
+  try {
+    accessSync(path, mode)
+    return true
+  } catch {
+    return false
+  }
+}

@@ -1,0 +1,116 @@
+import { constants } from 'node:os'
+import createDebug from 'debug'
+import { EvidenceError } from '../evidence/errors.ts'
+import { read, sizeOf, storedSizeOf } from '../evidence/extents.ts'
+import { type Directory, lookup, type Node, walk } from '../tree/node.ts'
+
+const debug = createDebug('vmssfs:fuse')
+
+/** The error numbers that the mount answers with; the only place that turns an error into one. */
+export const { EIO, EINVAL, EISDIR, ENOENT, ENOTDIR, EOPNOTSUPP } = constants.errno
+
+/** Types of inodes in `st_mode` (linux/stat.h). */
+const { S_IFDIR, S_IFLNK, S_IFREG } = { S_IFDIR: 0o040000, S_IFLNK: 0o120000, S_IFREG: 0o100000 }
+
+/** What `st_blocks` counts in (stat(2)), and the size that the mount advises to read in. */
+const BLOCK_SIZE = 512
+const ADVISED_READ_SIZE = 131_072
+
+/** Whose the files are, and which of their permissions are taken away. */
+export interface Ownership {
+  readonly uid: number
+  readonly gid: number
+  /** Bits that are cleared in the modes 0444 and 0555. */
+  readonly umask: number
+}
+
+/** What stat(2) says of a node. */
+export interface Attributes {
+  readonly inode: number
+  readonly mode: number
+  readonly linkCount: number
+  readonly uid: number
+  readonly gid: number
+  readonly size: number
+  /** Of 512 bytes: those that exist, so that a hole takes no space. */
+  readonly blocks: number
+  readonly blockSize: number
+  readonly mtime: Date
+}
+
+/**
+ * A tree, answered to the kernel: what every transport asks. Operations that can fail return a negative error number, as the
+ * FUSE protocol does.
+ */
+export class Operations {
+  readonly #root: Directory
+  readonly #ownership: Ownership
+  readonly #nodes: Node[] = []
+
+  constructor(root: Directory, ownership: Ownership) {
+    this.#root = root
+    this.#ownership = ownership
+    for (const [, node] of walk(root)) {
+      this.#nodes[node.inode] = node
+    }
+  }
+
+  /** The node at an absolute path in the mount. */
+  resolve(path: string): Node | undefined {
+    return lookup(this.#root, path)
+  }
+
+  attributes(node: Node): Attributes {
+    const { uid, gid } = this.#ownership
+    const common = {
+      inode: node.inode,
+      mode: this.mode(node),
+      uid,
+      gid,
+      blockSize: ADVISED_READ_SIZE,
+      mtime: node.mtime,
+    }
+    switch (node.kind) {
+      case 'directory': {
+        const folders = [...node.entries.values()].filter((entry) => entry.kind === 'directory')
+        return { ...common, linkCount: 2 + folders.length, size: 0, blocks: 0 }
+      }
+      case 'file': {
+        const blocks = Math.ceil(storedSizeOf(node.extents) / BLOCK_SIZE)
+        return { ...common, linkCount: 1, size: sizeOf(node.extents), blocks }
+      }
+      case 'link':
+        return { ...common, linkCount: 1, size: Buffer.byteLength(node.target), blocks: 0 }
+    }
+  }
+
+  /** `st_mode`: the part of a node's attributes that a listing needs, which does not ask for its contents. */
+  mode(node: Node): number {
+    const { umask } = this.#ownership
+    switch (node.kind) {
+      case 'directory':
+        return S_IFDIR | (0o555 & ~umask)
+      case 'file':
+        return S_IFREG | (0o444 & ~umask)
+      case 'link':
+        return S_IFLNK | 0o777
+    }
+  }
+
+  /** Reads into `target` from `offset` on and returns the number of bytes: less than `target` holds only at the end of the file. */
+  read(inode: number, target: Uint8Array, offset: number): number {
+    const node = this.#nodes[inode]
+    if (node?.kind !== 'file') {
+      return node === undefined ? -ENOENT : -EISDIR
+    }
+    try {
+      return read(node.extents, target, offset)
+    } catch (error) {
+      if (!(error instanceof EvidenceError)) {
+        throw error
+      }
+      debug('read of inode %d at %d: %s', inode, offset, error.message)
+      return error.code === 'unsupported' ? -EOPNOTSUPP : -EIO
+    }
+  }
+}
