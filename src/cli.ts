@@ -1,0 +1,97 @@
+#!/usr/bin/env node
+import { Command, CommanderError } from 'commander'
+import { UsageError } from './commands/errors.ts'
+import { describeMount, type MountArguments, mountInBackground, mountInForeground } from './commands/mount.ts'
+import { unmountCheckpoint } from './commands/unmount.ts'
+import { EvidenceError, type EvidenceErrorCode } from './evidence/errors.ts'
+import { printable } from './evidence/printable.ts'
+import { MountError } from './fuse/errors.ts'
+
+const [DONE, BUG, USAGE, MOUNT_FAILED] = [0, 1, 2, 9]
+
+/** Exit codes are part of the contract: README, "Exit codes". */
+const EVIDENCE_EXIT_CODES: Record<EvidenceErrorCode, number> = {
+  ambiguous: USAGE,
+  'not-a-checkpoint': 3,
+  unreadable: 3,
+  damaged: 3,
+  absent: 4,
+  'companion-missing': 5,
+  truncated: 6,
+  encrypted: 7,
+  unsupported: 8,
+}
+
+const program = new Command('vmssfs')
+  .description('Mounts VMware suspended states and snapshots as a read-only filesystem.')
+  .exitOverride()
+  .configureOutput({ outputError: () => undefined })
+
+program
+  .command('mount', { isDefault: true })
+  .description('mount a checkpoint and its memory')
+  .argument('<evidence>', 'a .vmss or .vmsn file, or the folder of a machine that has one')
+  .argument('<mountpoint>', 'an empty folder')
+  .option('-f, --foreground', 'stay in the foreground until unmounted')
+  .option(
+    '-o, --option <list>',
+    'mount options: allow_other,allow_root,default_permissions,uid=,gid=,umask=,fsname=',
+    collect,
+  )
+  .option('--vmem <file>', 'the file with the memory, where it is not found by its name')
+  .option('--no-memory', 'mount without the memory')
+  .action(async (evidence: string, mountpoint: string, options: MountArguments) => {
+    if (options.foreground) {
+      await mountInForeground(evidence, mountpoint, options)
+      return
+    }
+    process.exitCode = await mountInBackground(mountpoint)
+    if (process.exitCode === DONE) {
+      process.stdout.write(`${describeMount(evidence, mountpoint)}\n`)
+    }
+  })
+
+program
+  .command('unmount')
+  .description('unmount a checkpoint, or clear what is left of a mount whose daemon was killed')
+  .argument('<mountpoint>')
+  .action(unmountCheckpoint)
+
+function collect(list: string, lists: string[] = []): string[] {
+  return [...lists, list]
+}
+
+/** Says what went wrong and returns the exit code. Only a bug shows a stack. */
+function report(error: unknown): number {
+  if (error instanceof EvidenceError) {
+    return complain(EVIDENCE_EXIT_CODES[error.code], error.message, error.hint)
+  }
+  if (error instanceof MountError) {
+    return complain(MOUNT_FAILED, printable(error.message), error.hint)
+  }
+  if (error instanceof UsageError) {
+    return complain(USAGE, printable(error.message), 'vmssfs --help')
+  }
+  if (error instanceof CommanderError) {
+    // Help and its like are no errors, and have been printed.
+    return error.exitCode === 0
+      ? DONE
+      : complain(USAGE, printable(error.message.replace(/^error: /, '')), 'vmssfs --help')
+  }
+  process.stderr.write(`vmssfs: a bug: ${error instanceof Error ? error.stack : error}\n`)
+  return BUG
+}
+
+function complain(code: number, message: string, hint: string | undefined): number {
+  process.stderr.write(`vmssfs: ${message}\n${hint === undefined ? '' : `        try: ${printable(hint)}\n`}`)
+  return code
+}
+
+// A daemon outlives the process that reads its standard error.
+process.stderr.on('error', () => undefined)
+try {
+  await program.parseAsync()
+  process.exit()
+} catch (error) {
+  process.exit(report(error))
+}

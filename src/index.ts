@@ -1,0 +1,10 @@
+/** The library: what the command does, as functions. They throw EvidenceError and MountError, and never end the process. */
+export type { Checkpoint, Group, Tag } from './checkpoint/parse.ts'
+export { EvidenceError, type EvidenceErrorCode, type Finding } from './evidence/errors.ts'
+export { type Extent, type Extents, read, sizeOf, storedSizeOf } from './evidence/extents.ts'
+export { MountError } from './fuse/errors.ts'
+export { type Mount, type MountOptions, mount } from './fuse/mount.ts'
+export { type Guest, type OpenOptions, openCheckpoint } from './guest/guest.ts'
+export type { Image, Memory, Region } from './guest/memory.ts'
+export { type Directory, type File, type Link, lookup, type Node, walk } from './tree/node.ts'
+export { planTree } from './tree/plan.ts'
