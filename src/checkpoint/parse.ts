@@ -82,7 +82,10 @@ export function parseCheckpoint(file: EvidenceFile): Checkpoint {
     )
   }
   const walk = new Walk(window, layout, problems)
-  const groups = parseGroupTable(window, layout, numgroups).map((entry) => ({ ...entry, tags: walk.tagsOf(entry) }))
+  const groups = parseGroupTable(window, layout, numgroups, problems).map((entry) => ({
+    ...entry,
+    tags: walk.tagsOf(entry),
+  }))
   debug('%s: %d groups, %d tags, %d problems', file.path, groups.length, walk.count, problems.length)
   return { file, magic, state: meaning.state, version, groups, problems }
 }
@@ -171,7 +174,7 @@ function startsAt(window: Window, group: Layout['group'], position: number): boo
   }
 }
 
-function parseGroupTable(window: Window, layout: Layout, numgroups: number): GroupEntry[] {
+function parseGroupTable(window: Window, layout: Layout, numgroups: number, problems: EvidenceError[]): GroupEntry[] {
   const { file } = window
   const end = HEADER.size + numgroups * layout.group.size
   if (end > file.size) {
@@ -185,10 +188,26 @@ function parseGroupTable(window: Window, layout: Layout, numgroups: number): Gro
   if (numgroups > MAX_GROUPS) {
     throw damaged(file, 8, `at most ${MAX_GROUPS} groups`, `${numgroups}`)
   }
-  return Array.from({ length: numgroups }, (_, index) => {
-    const { name, position, size } = layout.group.decode(window, HEADER.size + index * layout.group.size)
-    return { name: decodeName(name), position, size }
-  })
+  const entries: GroupEntry[] = []
+  for (let offset = HEADER.size; offset < end; offset += layout.group.size) {
+    collect(problems, () => {
+      const { name, position, size } = layout.group.decode(window, offset)
+      entries.push({ name: decodeName(name), position, size })
+    })
+  }
+  return entries
+}
+
+/** Does the work, or as much of it as the evidence allows: what is wrong with that becomes a problem. */
+function collect(problems: EvidenceError[], work: () => void): void {
+  try {
+    work()
+  } catch (error) {
+    if (!(error instanceof EvidenceError)) {
+      throw error
+    }
+    problems.push(error)
+  }
 }
 
 /** Goes through the tags of one group after the other. */
@@ -207,14 +226,7 @@ class Walk {
 
   tagsOf(group: GroupEntry): Tag[] {
     const tags: Tag[] = []
-    try {
-      this.#walk(group, tags)
-    } catch (error) {
-      if (!(error instanceof EvidenceError)) {
-        throw error
-      }
-      this.#problems.push(error)
-    }
+    collect(this.#problems, () => this.#walk(group, tags))
     this.count += tags.length
     return tags
   }
