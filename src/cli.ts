@@ -1,8 +1,7 @@
 #!/usr/bin/env node
 import { Command, CommanderError } from 'commander'
 import { UsageError } from './commands/errors.ts'
-import { describeMount, type MountArguments, mountInBackground, mountInForeground } from './commands/mount.ts'
-import { unmountCheckpoint } from './commands/unmount.ts'
+import type { MountArguments } from './commands/mount.ts'
 import { EvidenceError, type EvidenceErrorCode } from './evidence/errors.ts'
 import { printable } from './evidence/printable.ts'
 import { MountError } from './fuse/errors.ts'
@@ -22,6 +21,7 @@ const EVIDENCE_EXIT_CODES: Record<EvidenceErrorCode, number> = {
   unsupported: 8,
 }
 
+// Each command loads what it needs when it is called: the process that only starts a daemon should not parse the rest.
 const program = new Command('vmssfs')
   .description('Mounts VMware suspended states and snapshots as a read-only filesystem.')
   .exitOverride()
@@ -42,12 +42,11 @@ program
   .option('--no-memory', 'mount without the memory')
   .action(async (evidence: string, mountpoint: string, options: MountArguments) => {
     if (options.foreground) {
-      await mountInForeground(evidence, mountpoint, options)
-      return
-    }
-    process.exitCode = await mountInBackground(mountpoint)
-    if (process.exitCode === DONE) {
-      process.stdout.write(`${describeMount(evidence, mountpoint)}\n`)
+      const { mountCheckpoint } = await import('./commands/mount.ts')
+      await mountCheckpoint(evidence, mountpoint, options)
+    } else {
+      const { mountInBackground } = await import('./commands/background.ts')
+      process.exitCode = await mountInBackground(evidence, mountpoint)
     }
   })
 
@@ -55,7 +54,10 @@ program
   .command('unmount')
   .description('unmount a checkpoint, or clear what is left of a mount whose daemon was killed')
   .argument('<mountpoint>')
-  .action(unmountCheckpoint)
+  .action(async (mountpoint: string) => {
+    const { unmountCheckpoint } = await import('./commands/unmount.ts')
+    await unmountCheckpoint(mountpoint)
+  })
 
 function collect(list: string, lists: string[] = []): string[] {
   return [...lists, list]

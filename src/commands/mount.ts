@@ -1,12 +1,8 @@
-import { spawn } from 'node:child_process'
-import { statSync } from 'node:fs'
-import { basename } from 'node:path'
-import { printable } from '../evidence/printable.ts'
+import { closeSync, openSync } from 'node:fs'
 import { type Mount, mount } from '../fuse/mount.ts'
-import { commandLine } from '../fuse/mountpoint.ts'
-import { unmountCommand } from '../fuse/unmount.ts'
 import { type Guest, openCheckpoint } from '../guest/guest.ts'
 import { planTree } from '../tree/plan.ts'
+import { ENDING_SIGNALS, READY } from './background.ts'
 import { parseMountOptions } from './mount-options.ts'
 
 /** What the command line of `vmssfs mount` says besides the evidence and the mountpoint. */
@@ -22,67 +18,47 @@ export interface MountArguments {
 /** Problems said on standard error; the rest stands in meta/problems.txt. */
 const PROBLEMS_SAID = 10
 
-/** How a daemon tells whoever started it with a channel that its mount is there. */
-const READY = 'mounted'
-
-const ENDING_SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
-
 /**
  * Mounts, and serves until the mount is gone or a signal ends it.
  *
  * @throws EvidenceError, MountError, UsageError
  */
-export async function mountInForeground(evidence: string, mountpoint: string, given: MountArguments): Promise<void> {
+export async function mountCheckpoint(evidence: string, mountpoint: string, given: MountArguments): Promise<void> {
   const options = parseMountOptions(given.option ?? [])
+  const { vmem, memory } = given
   const guest = openCheckpoint(evidence, {
-    ...(given.vmem === undefined ? {} : { vmem: given.vmem }),
-    ...(given.memory === undefined ? {} : { memory: given.memory }),
+    ...(vmem === undefined ? {} : { vmem }),
+    ...(memory === undefined ? {} : { memory }),
   })
   sayProblems(guest)
-  const mounted = await mount(planTree(guest), mountpoint, options)
-  const ending = endOnSignal(mounted)
-  process.send?.(READY)
-  // Nobody is kept from unmounting or removing the folder that the command was given in.
-  process.chdir('/')
-  await Promise.race([mounted.ended, ending])
-}
-
-/**
- * Starts the same command line again as a daemon, and waits until its mount answers. What it has to say until then comes out
- * of this process's standard error. Resolves to the exit code.
- */
-export async function mountInBackground(mountpoint: string): Promise<number> {
-  const [node, command, ...rest] = process.argv as [string, string, ...string[]]
-  const args = [...process.execArgv, command, 'mount', '--foreground', ...rest.slice(rest[0] === 'mount' ? 1 : 0)]
-  const daemon = spawn(node, args, { detached: true, stdio: ['ignore', 'ignore', 'pipe', 'ipc'] })
-  daemon.stderr?.pipe(process.stderr)
-  for (const signal of ENDING_SIGNALS) {
-    process.on(signal, () => daemon.kill(signal))
-  }
-  const code = await new Promise<number | null>((resolve, reject) => {
-    daemon.once('message', () => resolve(0))
-    daemon.once('exit', resolve)
-    daemon.once('error', reject)
-  })
-  if (code === 0) {
-    statSync(mountpoint)
-  }
-  return code ?? 1
-}
-
-/** Unmounts on the first signal; resolves when that is done. */
-function endOnSignal(mounted: Mount): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const end = async () => {
-      const { detached } = await mounted.unmount()
-      if (detached !== undefined) {
-        say(`detached, though ${detached}`)
-      }
-    }
+  // Heard from now on, so that no signal can end us between mounting and being able to unmount.
+  const signalled = new Promise<void>((resolve) => {
     for (const signal of ENDING_SIGNALS) {
-      process.once(signal, () => end().then(resolve, reject))
+      process.on(signal, () => resolve())
     }
   })
+  const mounted = await mount(planTree(guest), mountpoint, options)
+  if (process.send !== undefined) {
+    becomeDaemon()
+  }
+  await Promise.race([mounted.ended, signalled.then(() => end(mounted))])
+}
+
+/** Lets go of everything that belongs to whoever started us: the channel, standard error and the folder we stand in. */
+function becomeDaemon(): void {
+  process.send?.(READY)
+  process.disconnect()
+  closeSync(2)
+  // Takes the lowest number that is free, which is the one just closed.
+  openSync('/dev/null', 'a')
+  process.chdir('/')
+}
+
+async function end(mounted: Mount): Promise<void> {
+  const { detached } = await mounted.unmount()
+  if (detached !== undefined) {
+    say(`detached, though ${detached}`)
+  }
 }
 
 function sayProblems({ problems }: Guest): void {
@@ -96,10 +72,4 @@ function sayProblems({ problems }: Guest): void {
 
 function say(text: string): void {
   process.stderr.write(`vmssfs: ${text}\n`)
-}
-
-/** One line for whoever has just mounted in the background. */
-export function describeMount(evidence: string, mountpoint: string): string {
-  const command = commandLine(unmountCommand(mountpoint))
-  return printable(`${basename(evidence)} is mounted on ${mountpoint}; unmount it with: ${command}`)
 }

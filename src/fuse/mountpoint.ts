@@ -3,7 +3,7 @@ import { basename, delimiter, dirname, join, resolve } from 'node:path'
 import createDebug from 'debug'
 import { MountError } from './errors.ts'
 import { findMount } from './mount-table.ts'
-import { detach, unmountCommand } from './unmount.ts'
+import { commandLine, detach, unmountCommand } from './unmount.ts'
 
 const debug = createDebug('vmssfs:fuse')
 
@@ -75,11 +75,6 @@ export function isStale(mountpoint: string): boolean {
   } catch (error) {
     return (error as NodeJS.ErrnoException).code === 'ENOTCONN'
   }
-}
-
-/** A program and its arguments as a shell takes them, for command lines that we propose. */
-export function commandLine(words: readonly string[]): string {
-  return words.map((word) => (/^[\w./+:@%-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`)).join(' ')
 }
 
 /** Whether a program of that name can be run. */

@@ -39,6 +39,11 @@ export function unmountCommand(mountpoint: string, lazily = false): [string, ...
     : ['fusermount', lazily ? '-uz' : '-u', mountpoint]
 }
 
+/** A program and its arguments as a shell takes them, for command lines that we propose. */
+export function commandLine(words: readonly string[]): string {
+  return words.map((word) => (/^[\w./+:@%-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`)).join(' ')
+}
+
 async function takeAway(mountpoint: string, lazily: boolean): Promise<void> {
   const [program, ...options] = unmountCommand(mountpoint, lazily)
   try {

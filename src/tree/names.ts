@@ -4,6 +4,9 @@ import { strayByte } from '../evidence/printable.ts'
 /** The longest name that a directory entry can have, in bytes. */
 export const NAME_MAX = 255
 
+/** What nearly every name is like. */
+const PLAIN = /^[\w.: -]+$/
+
 /** Hexadecimal digits of the hash that ends a name which was cut. */
 const HASH_DIGITS = 16
 
@@ -12,7 +15,7 @@ const HASH_DIGITS = 16
  * UTF-8 as `%2F`; likewise `.` and `..`. An empty name is a single `%`, which no other becomes.
  */
 export function entryName(name: string, indices: readonly number[] = []): string {
-  const encoded = name.replace(/[\x00-\x1f\x7f/%]|[\u{dc80}-\u{dcff}]/gu, percent)
+  const encoded = PLAIN.test(name) ? name : name.replace(/[\x00-\x1f\x7f/%]|[\u{dc80}-\u{dcff}]/gu, percent)
   const entry = encoded + indices.map((index) => `[${index}]`).join('')
   if (entry === '.' || entry === '..') {
     return entry.replaceAll('.', percent)
