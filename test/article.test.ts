@@ -73,16 +73,17 @@ test('the offsets of the article follow from the format', { timeout: 60_000 }, (
   try {
     writeFileSync(join(directory, 'listing'), LISTING)
     writeListing(join(directory, 'listing'), join(directory, 'esx.vmss'))
-    const guest = openCheckpoint(join(directory, 'esx.vmss'))
+    const { checkpoint, close } = openCheckpoint(join(directory, 'esx.vmss'))
+    assert.ok(checkpoint)
     const offsets = new Map<string, number>()
-    for (const group of guest.checkpoint.groups) {
+    for (const group of checkpoint.groups) {
       for (const { name, indices, offset } of group.tags) {
         offsets.set(`${group.name}/${name}${indices.map((index) => `[${index}]`).join('')}`, offset)
       }
     }
-    guest.close()
-    assert.equal(guest.checkpoint.state, 'RESTORED')
-    assert.equal(guest.checkpoint.groups.length, GROUPS)
+    close()
+    assert.equal(checkpoint.state, 'RESTORED')
+    assert.equal(checkpoint.groups.length, GROUPS)
     assert.deepEqual(Object.fromEntries(Object.keys(PRINTED).map((path) => [path, offsets.get(path)])), PRINTED)
     assert.equal((offsets.get('cpu/CR[0][1]') ?? 0) - (offsets.get('cpu/CR[0][0]') ?? 0), 16)
   } finally {

@@ -1,22 +1,16 @@
 import { closeSync, openSync } from 'node:fs'
 import { type Mount, mount } from '../fuse/mount.ts'
-import { type Guest, openCheckpoint } from '../guest/guest.ts'
 import { planTree } from '../tree/plan.ts'
 import { ENDING_SIGNALS, READY } from './background.ts'
+import { type EvidenceArguments, openGuest, say } from './evidence.ts'
 import { parseMountOptions } from './mount-options.ts'
 
 /** What the command line of `vmssfs mount` says besides the evidence and the mountpoint. */
-export interface MountArguments {
+export interface MountArguments extends EvidenceArguments {
   readonly foreground?: boolean
   /** The lists behind -o. */
   readonly option?: readonly string[]
-  readonly vmem?: string
-  /** `false` for --no-memory. */
-  readonly memory?: boolean
 }
-
-/** Problems said on standard error; the rest stands in meta/problems.txt. */
-const PROBLEMS_SAID = 10
 
 /**
  * Mounts, and serves until the mount is gone or a signal ends it.
@@ -25,12 +19,7 @@ const PROBLEMS_SAID = 10
  */
 export async function mountCheckpoint(evidence: string, mountpoint: string, given: MountArguments): Promise<void> {
   const options = parseMountOptions(given.option ?? [])
-  const { vmem, memory } = given
-  const guest = openCheckpoint(evidence, {
-    ...(vmem === undefined ? {} : { vmem }),
-    ...(memory === undefined ? {} : { memory }),
-  })
-  sayProblems(guest)
+  const guest = openGuest(evidence, given)
   // Heard from now on, so that no signal can end us between mounting and being able to unmount.
   const signalled = new Promise<void>((resolve) => {
     for (const signal of ENDING_SIGNALS) {
@@ -59,17 +48,4 @@ async function end(mounted: Mount): Promise<void> {
   if (detached !== undefined) {
     say(`detached, though ${detached}`)
   }
-}
-
-function sayProblems({ problems }: Guest): void {
-  for (const { message } of problems.slice(0, PROBLEMS_SAID)) {
-    say(`problem: ${message}`)
-  }
-  if (problems.length > PROBLEMS_SAID) {
-    say(`problem: ${problems.length - PROBLEMS_SAID} more, see meta/problems.txt in the mount`)
-  }
-}
-
-function say(text: string): void {
-  process.stderr.write(`vmssfs: ${text}\n`)
 }

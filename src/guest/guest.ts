@@ -5,12 +5,17 @@ import { type EvidenceFile, openEvidence } from '../evidence/file.ts'
 import { type Image, type Memory, openImage, planMemory } from './memory.ts'
 import { findScreenshot } from './screenshot.ts'
 
-/** A guest as its checkpoint keeps it. */
+/** A guest as the evidence keeps it. */
 export interface Guest {
-  readonly checkpoint: Checkpoint
-  /** Undefined if the checkpoint has none, or it was not asked for. */
+  /** Undefined if there is nothing but memory. */
+  readonly checkpoint: Checkpoint | undefined
+  /** Undefined if the evidence has none, or it was not asked for. */
   readonly memory: Memory | undefined
   readonly screenshot: Tag | undefined
+  /** Every file that was opened, the one with the tags first. */
+  readonly evidence: readonly EvidenceFile[]
+  /** What was chosen or assumed and should be known, for people. */
+  readonly notes: readonly string[]
   /** Everything that is wrong with the evidence and did not stop us, in the order in which it was found. */
   readonly problems: readonly EvidenceError[]
   /** Closes the evidence; nothing can be read from then on. */
@@ -19,9 +24,9 @@ export interface Guest {
 
 export interface OpenOptions {
   /** The file that holds the memory, where it is not found by its name. */
-  readonly vmem?: string
+  readonly vmem?: string | undefined
   /** `false`: do without the memory, wherever it is. */
-  readonly memory?: boolean
+  readonly memory?: boolean | undefined
 }
 
 /**
@@ -30,28 +35,31 @@ export interface OpenOptions {
  * @throws EvidenceError of every code; nothing stays open then.
  */
 export function openCheckpoint(path: string, options: OpenOptions = {}): Guest {
-  const opened: EvidenceFile[] = []
+  const evidence: EvidenceFile[] = []
   const close = () => {
-    for (const file of opened.splice(0)) {
+    for (const file of evidence) {
       file.close()
     }
   }
   try {
     const file = openEvidence(chooseCheckpoint(path))
-    opened.push(file)
+    evidence.push(file)
     const checkpoint = parseCheckpoint(file)
     const image = options.memory === false ? undefined : openImage(checkpoint, options.vmem)
     if (image !== undefined && image.file !== file) {
-      opened.push(image.file)
+      evidence.push(image.file)
     }
-    return { ...describeGuest(checkpoint, image), close }
+    return { ...describeGuest(checkpoint, image), evidence, notes: [], close }
   } catch (error) {
     close()
     throw error
   }
 }
 
-function describeGuest(checkpoint: Checkpoint, image: Image | undefined): Omit<Guest, 'close'> {
+function describeGuest(
+  checkpoint: Checkpoint,
+  image: Image | undefined,
+): Pick<Guest, 'checkpoint' | 'memory' | 'screenshot' | 'problems'> {
   const memory = image && planMemory(checkpoint, image)
   const screenshot = findScreenshot(checkpoint)
   const problems = [...checkpoint.problems, ...(memory?.problems ?? [])]

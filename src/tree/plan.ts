@@ -1,4 +1,4 @@
-import type { Tag } from '../checkpoint/parse.ts'
+import type { Checkpoint, Tag } from '../checkpoint/parse.ts'
 import { numberOf } from '../checkpoint/values.ts'
 import { EvidenceError, hex } from '../evidence/errors.ts'
 import { compose, type Extents, rangeOf } from '../evidence/extents.ts'
@@ -15,41 +15,41 @@ import { type Directory, File, type Link, lookup, type Node } from './node.ts'
  */
 export function planTree(guest: Guest): Directory {
   const { checkpoint, memory, screenshot } = guest
-  const { file } = checkpoint
-  const planner = new Planner(file.mtime)
+  const planner = new Planner((guest.evidence[0] as EvidenceFile).mtime)
   const root = planner.directory()
-  const groups = planner.directory()
-  const raw = planner.directory()
   if (memory !== undefined && memory.regions.length > 0) {
     root.entries.set(
       'physmem.raw',
       planner.file(() => planRaw(memory), memory.image.file.mtime),
     )
   }
-  if (screenshot !== undefined) {
-    root.entries.set(
-      'screenshot.png',
-      planner.file(() => exactBytes(file, screenshot)),
-    )
+  if (checkpoint !== undefined) {
+    const { groups, raw } = planGroups(checkpoint, planner)
+    if (screenshot !== undefined) {
+      root.entries.set(
+        'screenshot.png',
+        planner.file(() => exactBytes(checkpoint.file, screenshot)),
+      )
+    }
+    if (lookup(groups, 'Snapshot/cfgFile') !== undefined) {
+      root.entries.set('config.vmx', planner.link('groups/Snapshot/cfgFile'))
+    }
+    if (groups.entries.has('Snapshot')) {
+      root.entries.set('Snapshot', planner.link('groups/Snapshot'))
+    }
+    root.entries.set('groups', groups)
+    root.entries.set('raw', raw)
   }
-  planGroups(guest, planner, groups, raw)
-  if (lookup(groups, 'Snapshot/cfgFile') !== undefined) {
-    root.entries.set('config.vmx', planner.link('groups/Snapshot/cfgFile'))
-  }
-  if (groups.entries.has('Snapshot')) {
-    root.entries.set('Snapshot', planner.link('groups/Snapshot'))
-  }
-  root.entries.set('groups', groups)
-  root.entries.set('raw', raw)
   root.entries.set('meta', planMeta(guest, planner))
   return root
 }
 
 /** `groups/`, for reading, and `raw/`, for programs: the same names with the values of all tags. */
-function planGroups(guest: Guest, planner: Planner, groups: Growing, raw: Growing): void {
-  const { file, groups: parsed } = guest.checkpoint
+function planGroups(checkpoint: Checkpoint, planner: Planner): { groups: Growing; raw: Growing } {
+  const { file } = checkpoint
+  const [groups, raw] = [planner.directory(), planner.directory()]
   const groupNames = new UniqueNames()
-  for (const group of parsed) {
+  for (const group of checkpoint.groups) {
     const groupName = groupNames.take(entryName(group.name))
     const [readable, exact] = [planner.directory(), planner.directory()]
     groups.entries.set(groupName, readable)
@@ -67,16 +67,19 @@ function planGroups(guest: Guest, planner: Planner, groups: Growing, raw: Growin
       )
     }
   }
+  return { groups, raw }
 }
 
 /** `meta/`, what we have to say of the evidence ourselves. */
 function planMeta(guest: Guest, planner: Planner): Directory {
   const { checkpoint, memory, problems } = guest
   const meta = planner.directory()
-  meta.entries.set(
-    'checkpoint.json',
-    planner.text(() => checkpointJson(checkpoint)),
-  )
+  if (checkpoint !== undefined) {
+    meta.entries.set(
+      'checkpoint.json',
+      planner.text(() => checkpointJson(checkpoint)),
+    )
+  }
   if (memory !== undefined) {
     meta.entries.set(
       'memory-map.txt',
