@@ -27,19 +27,20 @@ const program = new Command('vmssfs')
   .exitOverride()
   .configureOutput({ outputError: () => undefined })
 
-program
-  .command('mount', { isDefault: true })
-  .description('mount a checkpoint and its memory')
-  .argument('<evidence>', 'a .vmss or .vmsn file, or the folder of a machine that has one')
+/** A command that takes evidence, with the options that every one of them has. */
+function evidenceCommand(name: string, description: string, options: { isDefault?: boolean } = {}): Command {
+  return program
+    .command(name, options)
+    .description(description)
+    .argument('<evidence>', 'a .vmss, .vmsn, .vmem, .vmx or .vmsd file, or the folder of a machine')
+    .option('--vmem <file>', 'the file with the memory, where it is not found by its name')
+    .option('--no-memory', 'do without the memory')
+}
+
+evidenceCommand('mount', 'mount a checkpoint and its memory', { isDefault: true })
   .argument('<mountpoint>', 'an empty folder')
   .option('-f, --foreground', 'stay in the foreground until unmounted')
-  .option(
-    '-o, --option <list>',
-    'mount options: allow_other,allow_root,default_permissions,uid=,gid=,umask=,fsname=',
-    collect,
-  )
-  .option('--vmem <file>', 'the file with the memory, where it is not found by its name')
-  .option('--no-memory', 'mount without the memory')
+  .option('-o, --option <list>', 'allow_other,allow_root,default_permissions,uid=,gid=,umask=,fsname=', collect)
   .action(async (evidence: string, mountpoint: string, options: MountArguments) => {
     if (options.foreground) {
       const { mountCheckpoint } = await import('./commands/mount.ts')
