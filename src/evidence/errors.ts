@@ -10,6 +10,7 @@ import { printable } from './printable.ts'
  * - `ambiguous`: there are several, and one must be chosen
  * - `companion-missing`: the memory is in a .vmem that was not found
  * - `truncated`: bytes that should exist do not
+ * - `changed`: the file is not the one any more that was opened
  * - `encrypted`, `unsupported`: recognised, and not ours to read
  */
 export type EvidenceErrorCode =
@@ -20,6 +21,7 @@ export type EvidenceErrorCode =
   | 'ambiguous'
   | 'companion-missing'
   | 'truncated'
+  | 'changed'
   | 'encrypted'
   | 'unsupported'
 
@@ -34,6 +36,8 @@ export interface Finding {
   found: string
   /** What to try next. */
   hint?: string
+  /** What there is to choose from, a line each. */
+  choices?: readonly string[]
 }
 
 /**
