@@ -5,6 +5,7 @@ export { type Extent, type Extents, read, sizeOf, storedSizeOf } from './evidenc
 export { MountError } from './fuse/errors.ts'
 export { type Mount, type MountOptions, mount } from './fuse/mount.ts'
 export { type Guest, type OpenOptions, openCheckpoint } from './guest/guest.ts'
-export type { Image, Memory, Region } from './guest/memory.ts'
+export type { Image } from './guest/image.ts'
+export type { Memory, Region } from './guest/memory.ts'
 export { type Directory, type File, type Link, lookup, type Node, walk } from './tree/node.ts'
 export { planTree } from './tree/plan.ts'

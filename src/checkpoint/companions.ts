@@ -1,30 +1,61 @@
-import { basename, dirname, join, parse } from 'node:path'
-import { isFolder, listFolder } from '../evidence/file.ts'
+import { dirname, join, parse } from 'node:path'
+import { listFolder } from '../evidence/file.ts'
 
-/** The .vmem that belongs to a checkpoint, if it is there, and the names that were looked for. */
-export interface Companion {
-  readonly path: string | undefined
-  readonly tried: readonly string[]
+// Files of one machine lie in one folder: `vm.vmx`, `vm.vmsd`, `vm-1a2b3c4d.vmss`, `vm-Snapshot1.vmsn`, and beside each
+// checkpoint, under its base name, its `.vmem`. Files that went through a Windows host may have changed their case.
+
+/** Extensions of checkpoints, the one that wins first. */
+const CHECKPOINT_EXTENSIONS = ['.vmss', '.vmsn']
+
+/** What VMware's naming makes of a path. */
+export type EvidenceKind = 'checkpoint' | 'vmem' | 'vmx' | 'vmsd' | 'guest'
+
+/** What a file is, by its extension; whatever is no other kind should be a checkpoint, which its magic decides. */
+export function kindOf(path: string): EvidenceKind {
+  const extension = parse(path).ext.toLowerCase()
+  switch (extension) {
+    case '.vmem':
+    case '.vmx':
+    case '.vmsd':
+    case '.guest':
+      return extension.slice(1) as EvidenceKind
+    default:
+      return 'checkpoint'
+  }
+}
+
+/** The .vmem that belongs to a checkpoint, if it is there, and the name that was looked for, in any mixture of cases. */
+export function findVmem(checkpointPath: string): { path: string | undefined; wanted: string } {
+  return { path: beside(checkpointPath, '.vmem'), wanted: withExtension(checkpointPath, '.vmem') }
+}
+
+/** The checkpoints that a .vmem may belong to: none, a .vmss, a .vmsn, or both in this order. */
+export function findCheckpoints(vmemPath: string): string[] {
+  return CHECKPOINT_EXTENSIONS.flatMap((extension) => beside(vmemPath, extension) ?? [])
+}
+
+/** The files of a folder, sorted, that are checkpoints, or of another kind where one is named. */
+export function filesOfKind(folder: string, kind: EvidenceKind): string[] {
+  const isOfKind = (name: string) =>
+    kind === 'checkpoint'
+      ? CHECKPOINT_EXTENSIONS.includes(parse(name).ext.toLowerCase())
+      : parse(name).ext.toLowerCase() === `.${kind}`
+  return listFolder(folder)
+    .filter(isOfKind)
+    .map((name) => join(folder, name))
 }
 
 /**
- * Looks beside a checkpoint for its memory: the same base name, the extension `.vmem`. That spelling comes first; where it is
- * not there, any other mixture of cases (files that went through a Windows host), the first by sorting.
+ * The file with the same base name and another extension, in lower case as VMware writes it; where that is not there, in any
+ * other mixture of cases, the first by sorting.
  */
-export function findVmem(checkpointPath: string): Companion {
-  const folder = dirname(checkpointPath)
-  const wanted = `${parse(checkpointPath).name}.vmem`
-  const names = listFolder(folder).filter((name) => name.toLowerCase() === wanted.toLowerCase())
+function beside(path: string, extension: string): string | undefined {
+  const wanted = parse(withExtension(path, extension)).base
+  const names = listFolder(dirname(path)).filter((name) => name.toLowerCase() === wanted.toLowerCase())
   const name = names.includes(wanted) ? wanted : names[0]
-  return { path: name === undefined ? undefined : join(folder, name), tried: [join(folder, wanted)] }
+  return name === undefined ? undefined : join(dirname(path), name)
 }
 
-/** The checkpoints in a machine's folder, or just the path itself if it is not a folder. */
-export function findCheckpoints(path: string): string[] {
-  if (!isFolder(path)) {
-    return [path]
-  }
-  return listFolder(path)
-    .filter((name) => /\.(vmss|vmsn)$/i.test(basename(name)))
-    .map((name) => join(path, name))
+function withExtension(path: string, extension: string): string {
+  return join(dirname(path), `${parse(path).name}${extension}`)
 }

@@ -64,9 +64,6 @@ export const MAGICS: ReadonlyMap<number, Magic> = new Map([
   [0xbad2bad2, { state: 'NORESTORE', old: false, remark: 'a checkpoint that is not meant to be resumed' }],
 ])
 
-/** The first four bytes of every file of an encrypted machine ("encobj"). */
-export const ENCRYPTED_MAGIC = 0x8943dd9e
-
 /** Ends the tags of a group: flags and name length both zero. A zero flags byte with a name is an empty item. */
 export const TERMINATOR = 0
 

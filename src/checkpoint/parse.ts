@@ -3,12 +3,12 @@ import { EvidenceError, hex } from '../evidence/errors.ts'
 import type { EvidenceFile } from '../evidence/file.ts'
 import { decodeName } from '../evidence/printable.ts'
 import { Window } from '../evidence/window.ts'
+import { ENCRYPTED_MAGIC, encrypted } from './encrypted.ts'
 import {
   BLOCK,
   BLOCK_32,
   COMPRESSED_BLOCK,
   decodeTagWord,
-  ENCRYPTED_MAGIC,
   GROUP,
   GROUP_32,
   HEADER,
@@ -127,14 +127,7 @@ function parseHeader(window: Window): { magic: number; version: number; numgroup
   }
   const header = HEADER.decode(window, 0)
   if (header.magic === ENCRYPTED_MAGIC) {
-    throw new EvidenceError({
-      code: 'encrypted',
-      file: file.path,
-      offset: 0,
-      expected: 'a checkpoint in the clear',
-      found: `${hex(header.magic)}, an encrypted VMware file`,
-      hint: 'decrypt it first, for instance with the crypto-util of an ESXi host',
-    })
+    throw encrypted(file, 'a checkpoint in the clear')
   }
   const meaning = MAGICS.get(header.magic)
   if (meaning === undefined) {

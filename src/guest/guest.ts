@@ -1,8 +1,9 @@
-import { findCheckpoints } from '../checkpoint/companions.ts'
 import { type Checkpoint, parseCheckpoint, type Tag } from '../checkpoint/parse.ts'
 import { EvidenceError } from '../evidence/errors.ts'
 import { type EvidenceFile, openEvidence } from '../evidence/file.ts'
-import { type Image, type Memory, openImage, planMemory } from './memory.ts'
+import { type Choice, chooseEvidence } from './choose.ts'
+import { openImage, openVmem } from './image.ts'
+import { type Memory, planBareMemory, planMemory } from './memory.ts'
 import { findScreenshot } from './screenshot.ts'
 
 /** A guest as the evidence keeps it. */
@@ -12,7 +13,7 @@ export interface Guest {
   /** Undefined if the evidence has none, or it was not asked for. */
   readonly memory: Memory | undefined
   readonly screenshot: Tag | undefined
-  /** Every file that was opened, the one with the tags first. */
+  /** Every file that is open, the one with the tags first. */
   readonly evidence: readonly EvidenceFile[]
   /** What was chosen or assumed and should be known, for people. */
   readonly notes: readonly string[]
@@ -27,10 +28,15 @@ export interface OpenOptions {
   readonly vmem?: string | undefined
   /** `false`: do without the memory, wherever it is. */
   readonly memory?: boolean | undefined
+  /** The name, uid or file of the snapshot that is meant, where a machine has several. */
+  readonly snapshot?: string | undefined
+  /** Memory without a checkpoint lies flat from address 0 on, whatever its size. */
+  readonly flat?: boolean | undefined
 }
 
 /**
- * Opens a .vmss or .vmsn, or the folder of a machine that has one, together with its memory.
+ * Opens the evidence of a guest, given any one file of it, or the folder of its machine: a checkpoint with its memory, a
+ * checkpoint without, or memory alone.
  *
  * @throws EvidenceError of every code; nothing stays open then.
  */
@@ -42,51 +48,54 @@ export function openCheckpoint(path: string, options: OpenOptions = {}): Guest {
     }
   }
   try {
-    const file = openEvidence(chooseCheckpoint(path))
-    evidence.push(file)
-    const checkpoint = parseCheckpoint(file)
-    const image = options.memory === false ? undefined : openImage(checkpoint, options.vmem)
-    if (image !== undefined && image.file !== file) {
-      evidence.push(image.file)
-    }
-    return { ...describeGuest(checkpoint, image), evidence, notes: [], close }
+    const choice = chooseEvidence(path, options.snapshot)
+    const { checkpoint, memory, notes } = openChosen(choice, options, evidence)
+    const screenshot = checkpoint === undefined ? {} : findScreenshot(checkpoint)
+    const found = [checkpoint?.problems, memory?.problems, screenshot.problem]
+    const problems = found.flat().filter((problem) => problem !== undefined)
+    return { checkpoint, memory, screenshot: screenshot.tag, evidence, notes, problems, close }
   } catch (error) {
     close()
     throw error
   }
 }
 
-function describeGuest(
-  checkpoint: Checkpoint,
-  image: Image | undefined,
-): Pick<Guest, 'checkpoint' | 'memory' | 'screenshot' | 'problems'> {
-  const memory = image && planMemory(checkpoint, image)
-  const screenshot = findScreenshot(checkpoint)
-  const problems = [...checkpoint.problems, ...(memory?.problems ?? [])]
-  if (screenshot.problem !== undefined) {
-    problems.push(screenshot.problem)
+/** Opens what was chosen, and puts every file into `evidence` as soon as it is open. */
+function openChosen(
+  choice: Choice,
+  options: OpenOptions,
+  evidence: EvidenceFile[],
+): Pick<Guest, 'checkpoint' | 'memory' | 'notes'> {
+  const { flat = false } = options
+  const notes = [...choice.notes]
+  let checkpoint: Checkpoint | undefined
+  if (choice.checkpoint !== undefined) {
+    const file = openEvidence(choice.checkpoint)
+    evidence.push(file)
+    checkpoint = parseCheckpoint(file)
   }
-  return { checkpoint, memory, screenshot: screenshot.tag, problems }
-}
-
-function chooseCheckpoint(path: string): string {
-  const [checkpoint, ...others] = findCheckpoints(path)
-  if (checkpoint === undefined) {
-    throw new EvidenceError({
-      code: 'not-a-checkpoint',
-      file: path,
-      expected: 'a .vmss or .vmsn in the folder',
-      found: 'none',
-    })
+  if (options.memory === false) {
+    if (checkpoint === undefined) {
+      const found = 'memory alone, which is not wanted'
+      throw new EvidenceError({ code: 'absent', file: choice.vmem ?? '', expected: 'a checkpoint', found })
+    }
+    return { checkpoint, memory: undefined, notes }
   }
-  if (others.length > 0) {
-    throw new EvidenceError({
-      code: 'ambiguous',
-      file: path,
-      expected: 'one .vmss or .vmsn in the folder',
-      found: `${others.length + 1}`,
-      hint: `give one of them: ${[checkpoint, ...others].join(', ')}`,
-    })
+  const vmem = options.vmem ?? choice.vmem
+  const image = vmem !== undefined ? openVmem(vmem) : checkpoint && openImage(checkpoint)
+  if (image === undefined) {
+    return { checkpoint, memory: undefined, notes }
   }
-  return checkpoint
+  if (image.file !== checkpoint?.file) {
+    evidence.push(image.file)
+  }
+  if (checkpoint !== undefined) {
+    if (flat) {
+      notes.push('--flat changes nothing: the checkpoint says where the memory lies')
+    }
+    return { checkpoint, memory: planMemory(checkpoint, image), notes }
+  }
+  const memory = planBareMemory(image, flat)
+  notes.push(`${image.file.path}: assumed: ${memory.assumption}`)
+  return { checkpoint, memory, notes }
 }

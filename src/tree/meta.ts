@@ -18,16 +18,19 @@ export function checkpointJson(checkpoint: Checkpoint): string {
 
 /** `meta/memory-map.txt`: what each range of guest-physical addresses is, in the style of /proc/iomem (inclusive ends). */
 export function memoryMapText(memory: Memory): string {
-  return planRaw(memory)
+  const assumed = memory.assumption === undefined ? '' : `# assumed: ${memory.assumption}\n`
+  const lines = planRaw(memory)
     .map((extent) => `${address(extent.start)}-${address(extent.end - 1)} : ${printable(kindText(extent))}\n`)
     .join('')
+  return assumed + lines
 }
 
 /** `meta/memory-map.json`: the same for programs; `address`, `offset` and `size` are in bytes. */
 export function memoryMapJson(memory: Memory): string {
   const { kind, file, offset, size } = memory.image
   const image = JSON.stringify({ kind, file: file.name, offset, size })
-  return `{\n  "image": ${image},\n  "ranges": ${list(planRaw(memory), rangeJson, '  ')}\n}\n`
+  const assumption = JSON.stringify(memory.assumption ?? null)
+  return `{\n  "image": ${image},\n  "assumption": ${assumption},\n  "ranges": ${list(planRaw(memory), rangeJson, '  ')}\n}\n`
 }
 
 /** `meta/problems.txt`: a line for each; empty if there are none. */
