@@ -17,6 +17,7 @@ const EVIDENCE_EXIT_CODES: Record<EvidenceErrorCode, number> = {
   absent: 4,
   'companion-missing': 5,
   truncated: 6,
+  changed: 6,
   encrypted: 7,
   unsupported: 8,
 }
@@ -35,6 +36,12 @@ function evidenceCommand(name: string, description: string, options: { isDefault
     .argument('<evidence>', 'a .vmss, .vmsn, .vmem, .vmx or .vmsd file, or the folder of a machine')
     .option('--vmem <file>', 'the file with the memory, where it is not found by its name')
     .option('--no-memory', 'do without the memory')
+    .option('--snapshot <name>', 'the name, uid or file of the snapshot, where there are several')
+    .option('--flat', 'memory without a checkpoint lies flat, whatever its size')
+    .option('--case <text>', 'put on record in meta/provenance.json, as are:')
+    .option('--examiner <text>')
+    .option('--evidence-id <text>')
+    .option('--note <text>')
 }
 
 evidenceCommand('mount', 'mount a checkpoint and its memory', { isDefault: true })
@@ -67,7 +74,7 @@ function collect(list: string, lists: string[] = []): string[] {
 /** Says what went wrong and returns the exit code. Only a bug shows a stack. */
 function report(error: unknown): number {
   if (error instanceof EvidenceError) {
-    return complain(EVIDENCE_EXIT_CODES[error.code], error.message, error.hint)
+    return complain(EVIDENCE_EXIT_CODES[error.code], error.message, error.hint, error.finding.choices)
   }
   if (error instanceof MountError) {
     return complain(MOUNT_FAILED, printable(error.message), error.hint)
@@ -85,8 +92,12 @@ function report(error: unknown): number {
   return BUG
 }
 
-function complain(code: number, message: string, hint: string | undefined): number {
-  process.stderr.write(`vmssfs: ${message}\n${hint === undefined ? '' : `        try: ${printable(hint)}\n`}`)
+function complain(code: number, message: string, hint?: string, choices: readonly string[] = []): number {
+  const lines = [`vmssfs: ${message}`, ...choices.map((choice) => `        ${printable(choice)}`)]
+  if (hint !== undefined) {
+    lines.push(`        try: ${printable(hint)}`)
+  }
+  process.stderr.write(`${lines.join('\n')}\n`)
   return code
 }
 

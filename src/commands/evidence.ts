@@ -1,11 +1,16 @@
+import { readFileSync } from 'node:fs'
 import { printable } from '../evidence/printable.ts'
-import { type Guest, openCheckpoint } from '../guest/guest.ts'
+import { type Guest, type OpenOptions, openCheckpoint } from '../guest/guest.ts'
+import type { Directory } from '../tree/node.ts'
+import { planTree } from '../tree/plan.ts'
+import type { Provenance } from '../tree/provenance.ts'
 
 /** What every command line can say of the evidence besides its path. */
-export interface EvidenceArguments {
-  readonly vmem?: string
-  /** `false` for --no-memory. */
-  readonly memory?: boolean
+export interface EvidenceArguments extends OpenOptions {
+  readonly case?: string
+  readonly examiner?: string
+  readonly evidenceId?: string
+  readonly note?: string
 }
 
 /** Problems said on standard error; the rest stands in meta/problems.txt. */
@@ -16,8 +21,11 @@ const PROBLEMS_SAID = 10
  *
  * @throws EvidenceError
  */
-export function openGuest(evidence: string, { vmem, memory }: EvidenceArguments): Guest {
-  const guest = openCheckpoint(evidence, { vmem, memory })
+export function openGuest(evidence: string, given: EvidenceArguments): Guest {
+  const guest = openCheckpoint(evidence, given)
+  for (const file of guest.evidence) {
+    file.onChange = (change) => say(`${change.message}; from now on it is not read any more`)
+  }
   for (const note of guest.notes) {
     say(`note: ${note}`)
   }
@@ -28,6 +36,19 @@ export function openGuest(evidence: string, { vmem, memory }: EvidenceArguments)
     say(`problem: ${guest.problems.length - PROBLEMS_SAID} more, see meta/problems.txt`)
   }
   return guest
+}
+
+/** The same, with the tree that a mount of it has. */
+export function openTree(evidence: string, given: EvidenceArguments): { guest: Guest; root: Directory } {
+  const guest = openGuest(evidence, given)
+  return { guest, root: planTree(guest, provenanceOfThisRun(given)) }
+}
+
+/** What this command puts on record of itself. */
+export function provenanceOfThisRun(given: EvidenceArguments): Provenance {
+  const { examiner, evidenceId, note } = given
+  const { version } = JSON.parse(readFileSync(new URL('../../../package.json', import.meta.url), 'utf8'))
+  return { version, commandLine: process.argv, time: new Date(), case: given.case, examiner, evidenceId, note }
 }
 
 /** A line on standard error, safe for a terminal. */

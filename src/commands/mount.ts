@@ -1,8 +1,7 @@
 import { closeSync, openSync } from 'node:fs'
 import { type Mount, mount } from '../fuse/mount.ts'
-import { planTree } from '../tree/plan.ts'
 import { ENDING_SIGNALS, READY } from './background.ts'
-import { type EvidenceArguments, openGuest, say } from './evidence.ts'
+import { type EvidenceArguments, openTree, say } from './evidence.ts'
 import { parseMountOptions } from './mount-options.ts'
 
 /** What the command line of `vmssfs mount` says besides the evidence and the mountpoint. */
@@ -19,14 +18,14 @@ export interface MountArguments extends EvidenceArguments {
  */
 export async function mountCheckpoint(evidence: string, mountpoint: string, given: MountArguments): Promise<void> {
   const options = parseMountOptions(given.option ?? [])
-  const guest = openGuest(evidence, given)
+  const { root } = openTree(evidence, given)
   // Heard from now on, so that no signal can end us between mounting and being able to unmount.
   const signalled = new Promise<void>((resolve) => {
     for (const signal of ENDING_SIGNALS) {
       process.on(signal, () => resolve())
     }
   })
-  const mounted = await mount(planTree(guest), mountpoint, options)
+  const mounted = await mount(root, mountpoint, options)
   if (process.send !== undefined) {
     becomeDaemon()
   }

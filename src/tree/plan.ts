@@ -8,12 +8,14 @@ import { planRaw } from '../views/raw.ts'
 import { checkpointJson, memoryMapJson, memoryMapText, problemsText } from './meta.ts'
 import { entryName, UniqueNames } from './names.ts'
 import { type Directory, File, type Link, lookup, type Node } from './node.ts'
+import { type Provenance, provenanceJson } from './provenance.ts'
 
 /**
  * Which paths the mount of a guest has; the only place that spells one. A path exists only if the evidence has it. The same
- * evidence gives the same paths, order, inode numbers and bytes every time.
+ * evidence gives the same paths, order, inode numbers and bytes every time, but for the record of who looked at it and when,
+ * which is there if `provenance` is given.
  */
-export function planTree(guest: Guest): Directory {
+export function planTree(guest: Guest, provenance?: Provenance): Directory {
   const { checkpoint, memory, screenshot } = guest
   const planner = new Planner((guest.evidence[0] as EvidenceFile).mtime)
   const root = planner.directory()
@@ -40,7 +42,7 @@ export function planTree(guest: Guest): Directory {
     root.entries.set('groups', groups)
     root.entries.set('raw', raw)
   }
-  root.entries.set('meta', planMeta(guest, planner))
+  root.entries.set('meta', planMeta(guest, planner, provenance))
   return root
 }
 
@@ -71,7 +73,7 @@ function planGroups(checkpoint: Checkpoint, planner: Planner): { groups: Growing
 }
 
 /** `meta/`, what we have to say of the evidence ourselves. */
-function planMeta(guest: Guest, planner: Planner): Directory {
+function planMeta(guest: Guest, planner: Planner, provenance: Provenance | undefined): Directory {
   const { checkpoint, memory, problems } = guest
   const meta = planner.directory()
   if (checkpoint !== undefined) {
@@ -94,6 +96,12 @@ function planMeta(guest: Guest, planner: Planner): Directory {
     'problems.txt',
     planner.text(() => problemsText(problems)),
   )
+  if (provenance !== undefined) {
+    meta.entries.set(
+      'provenance.json',
+      planner.text(() => provenanceJson(guest, provenance)),
+    )
+  }
   return meta
 }
 
