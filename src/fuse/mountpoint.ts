@@ -1,4 +1,4 @@
-import { accessSync, constants, readdirSync, readFileSync, realpathSync, statSync } from 'node:fs'
+import { accessSync, constants, readdirSync, readFileSync, realpathSync, statfsSync, statSync } from 'node:fs'
 import { basename, delimiter, dirname, join, resolve } from 'node:path'
 import createDebug from 'debug'
 import { MountError } from './errors.ts'
@@ -67,10 +67,13 @@ export function realPath(path: string): string {
   }
 }
 
-/** A mount whose daemon is gone: every access is answered with ENOTCONN. */
+/**
+ * A mount whose daemon is gone: what the kernel has to ask it is answered with ENOTCONN. statfs(2) is always asked; stat(2)
+ * may be answered from what the kernel was told to keep.
+ */
 export function isStale(mountpoint: string): boolean {
   try {
-    statSync(mountpoint)
+    statfsSync(mountpoint)
     return false
   } catch (error) {
     return (error as NodeJS.ErrnoException).code === 'ENOTCONN'
