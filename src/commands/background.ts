@@ -30,9 +30,8 @@ export async function mountInBackground(evidence: string, mountpoint: string): P
   const exited = once(daemon, 'exit').then(
     ([code, signal]) => code ?? 128 + constants.signals[signal as NodeJS.Signals],
   )
-  const code = await Promise.race([ready, exited])
   // Ready or not, it closes standard error behind its last word.
-  await once(errors, 'close')
+  const [code] = await Promise.all([Promise.race([ready, exited]), once(errors, 'close')])
   if (code === 0) {
     statSync(mountpoint)
     const unmount = commandLine(unmountCommand(mountpoint))

@@ -162,6 +162,11 @@ export function listFolder(path: string): string[] {
   }
 }
 
+/** Whether there is anything at the path. */
+export function exists(path: string): boolean {
+  return statSync(path, { throwIfNoEntry: false }) !== undefined
+}
+
 /** Whether the path is a folder; false too if there is nothing at all. */
 export function isFolder(path: string): boolean {
   return statSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false

@@ -104,6 +104,12 @@ function checkFuse(): void {
       'modprobe fuse (as root; in a container, pass the device in)',
     )
   }
+  if (!isAccessible('/dev/fuse', constants.R_OK | constants.W_OK)) {
+    throw new MountError(
+      '/dev/fuse: expected that you may read and write it, found that you may not',
+      'chmod a+rw /dev/fuse (as root)',
+    )
+  }
   if (process.getuid?.() === 0) {
     return
   }

@@ -3,7 +3,7 @@ import { ENCRYPTED_MAGIC, encrypted } from '../checkpoint/encrypted.ts'
 import { type Checkpoint, findTag, tagsNamed } from '../checkpoint/parse.ts'
 import { EvidenceError } from '../evidence/errors.ts'
 import { type Piece, rangeOf } from '../evidence/extents.ts'
-import { type EvidenceFile, openEvidence } from '../evidence/file.ts'
+import { type EvidenceFile, exists, openEvidence } from '../evidence/file.ts'
 
 /** Where the guest's RAM lies in the evidence, packed without holes: the bytes `[offset, offset + size)` of the file. */
 export interface Image {
@@ -37,13 +37,7 @@ export function openImage(checkpoint: Checkpoint): Image | undefined {
   }
   const { path, wanted } = findVmem(file.path)
   if (path === undefined) {
-    throw new EvidenceError({
-      code: 'companion-missing',
-      file: file.path,
-      expected: `its memory in ${wanted} (in any mixture of cases)`,
-      found: 'no such file',
-      hint: 'name the file with --vmem FILE, or go on without the memory with --no-memory',
-    })
+    throw missing(file.path, `its memory in ${wanted} (in any mixture of cases)`)
   }
   return openVmem(path)
 }
@@ -51,9 +45,12 @@ export function openImage(checkpoint: Checkpoint): Image | undefined {
 /**
  * Opens a .vmem: all of it is the image.
  *
- * @throws EvidenceError `encrypted`, `unsupported` (compressed), `unreadable`.
+ * @throws EvidenceError `companion-missing`, `encrypted`, `unsupported` (compressed), `unreadable`.
  */
 export function openVmem(path: string): Image {
+  if (!exists(path)) {
+    throw missing(path, 'the memory of the checkpoint')
+  }
   const file = openEvidence(path)
   try {
     refuseUnlessPlain(file)
@@ -113,6 +110,11 @@ function recordSizeAt(file: EvidenceFile, offset: number): number | undefined {
   ]
   const isRecord = zero === 0 && zeroToo === 0 && size === FULL_RECORD_SIZE && stored > 0 && stored <= size
   return isRecord ? RECORD_HEADER_SIZE + stored : undefined
+}
+
+function missing(file: string, expected: string): EvidenceError {
+  const hint = 'name the file with --vmem FILE, or go on without the memory with --no-memory'
+  return new EvidenceError({ code: 'companion-missing', file, expected, found: 'no such file', hint })
 }
 
 function compressed(file: EvidenceFile, offset: number, found: string): EvidenceError {
