@@ -21,7 +21,7 @@ interface Cpu {
   halted: boolean
   /** CR0 CR2 CR3 CR4 CR8 */
   control: [bigint, bigint, bigint, bigint, bigint]
-  /** ES CS SS DS FS GS LDTR TR, and their access rights as the high half of a descriptor has them in bits 8 to 23. */
+  /** ES CS SS DS FS GS LDTR TR, and their access rights as the high half of a descriptor has them in bits 8 to 23, without the 8 bits below. */
   selectors: number[]
   rights: number[]
   /** Bases of FS, GS and TR, and the base that SWAPGS exchanges GS with. */
@@ -136,7 +136,7 @@ function tagsOfCpu(cpu: Cpu, index: number): TagSpec[] {
         scalar('S.limit', u32(segment === 7 ? 0x67 : segment === 6 ? 0 : 0xffffffff), segment),
         scalar('S.base', u32(Number((base ?? 0n) & 0xffffffffn)), segment),
         scalar('S.base64', u64(base ?? 0n), segment),
-        scalar('S.rights', u32(cpu.rights[segment] ?? 0), segment),
+        scalar('S.rights', u32((cpu.rights[segment] ?? 0) << 8), segment),
       ]
     }),
     block('CR64', [cr0, 0n, cr2, cr3, cr4, 0n, 0n, 0n, cr8]),

@@ -2,9 +2,14 @@ import { type Checkpoint, parseCheckpoint, type Tag } from '../checkpoint/parse.
 import { EvidenceError } from '../evidence/errors.ts'
 import { type EvidenceFile, openEvidence } from '../evidence/file.ts'
 import { type Choice, chooseEvidence } from './choose.ts'
+import { type Cpu, readCpus } from './cpus.ts'
 import { openImage, openVmem } from './image.ts'
 import { type Memory, planBareMemory, planMemory } from './memory.ts'
+import { isArm64 } from './regions.ts'
 import { findScreenshot } from './screenshot.ts'
+
+/** What the guest's processors are; x86 unless the checkpoint says otherwise. */
+export type Architecture = 'x86' | 'arm64'
 
 /** A guest as the evidence keeps it. */
 export interface Guest {
@@ -13,6 +18,9 @@ export interface Guest {
   /** Undefined if the evidence has none, or it was not asked for. */
   readonly memory: Memory | undefined
   readonly screenshot: Tag | undefined
+  readonly architecture: Architecture
+  /** Those whose registers the evidence has. */
+  readonly cpus: readonly Cpu[]
   /** Every file that is open, the one with the tags first. */
   readonly evidence: readonly EvidenceFile[]
   /** What was chosen or assumed and should be known, for people. */
@@ -51,9 +59,14 @@ export function openCheckpoint(path: string, options: OpenOptions = {}): Guest {
     const choice = chooseEvidence(path, options.snapshot)
     const { checkpoint, memory, notes } = openChosen(choice, options, evidence)
     const screenshot = checkpoint === undefined ? {} : findScreenshot(checkpoint)
-    const found = [checkpoint?.problems, memory?.problems, screenshot.problem]
+    const { cpus, problems: cpuProblems } = checkpoint === undefined ? { cpus: [], problems: [] } : readCpus(checkpoint)
+    const architecture = checkpoint !== undefined && isArm64(checkpoint) ? 'arm64' : 'x86'
+    const found = [checkpoint?.problems, memory?.problems, screenshot.problem, cpuProblems]
+    if (checkpoint !== undefined && memory !== undefined && cpus.length === 0) {
+      found.push(withoutCpus(checkpoint.file))
+    }
     const problems = found.flat().filter((problem) => problem !== undefined)
-    return { checkpoint, memory, screenshot: screenshot.tag, evidence, notes, problems, close }
+    return { checkpoint, memory, screenshot: screenshot.tag, architecture, cpus, evidence, notes, problems, close }
   } catch (error) {
     close()
     throw error
@@ -98,4 +111,14 @@ function openChosen(
   const memory = planBareMemory(image, flat)
   notes.push(`${image.file.path}: assumed: ${memory.assumption}`)
   return { checkpoint, memory, notes }
+}
+
+/** Memory without the state of its CPUs: physmem.elf has no notes then, by which tools find the page tables. */
+function withoutCpus(file: EvidenceFile): EvidenceError {
+  return new EvidenceError({
+    code: 'absent',
+    file: file.path,
+    expected: 'registers of vCPUs for physmem.elf',
+    found: 'none',
+  })
 }

@@ -88,8 +88,7 @@ function pagesByIndex(checkpoint: Checkpoint, name: string, report: Report): Map
  */
 export function wholeImage(checkpoint: Checkpoint, imageSize: number, report: Report): Declared {
   const size = Math.max(imageSize, memSizeOf(checkpoint) ?? 0)
-  const platform = findTag(checkpoint, 'Checkpoint', 'Platform')
-  if (platform !== undefined && numberOf(platform) === PLATFORM_ARM64) {
+  if (isArm64(checkpoint)) {
     return { name: 'the image', address: ARM64_RAM_START, imageOffset: 0, size }
   }
   if (size > LOW_MEMORY_END) {
@@ -99,6 +98,12 @@ export function wholeImage(checkpoint: Checkpoint, imageSize: number, report: Re
     )
   }
   return { name: 'the image', address: 0, imageOffset: 0, size }
+}
+
+/** Whether the machine is one of ARM64; other values of the platform tell no architecture. */
+export function isArm64(checkpoint: Checkpoint): boolean {
+  const platform = findTag(checkpoint, 'Checkpoint', 'Platform')
+  return platform !== undefined && numberOf(platform) === PLATFORM_ARM64
 }
 
 /** How an x86 machine of VMware lays out its RAM by default: nothing between 3 and 4 GiB. */
