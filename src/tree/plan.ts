@@ -3,12 +3,18 @@ import { numberOf } from '../checkpoint/values.ts'
 import { EvidenceError, hex } from '../evidence/errors.ts'
 import { compose, type Extents, rangeOf } from '../evidence/extents.ts'
 import type { EvidenceFile } from '../evidence/file.ts'
+import type { Cpu } from '../guest/cpus.ts'
 import type { Guest } from '../guest/guest.ts'
+import type { Memory } from '../guest/memory.ts'
+import { MAX_ELF_REGIONS, planElf } from '../views/elf.ts'
+import { planLime } from '../views/lime.ts'
 import { planRaw } from '../views/raw.ts'
 import { checkpointJson, memoryMapJson, memoryMapText, problemsText } from './meta.ts'
 import { entryName, UniqueNames } from './names.ts'
 import { type Directory, File, type Link, lookup, type Node } from './node.ts'
 import { type Provenance, provenanceJson } from './provenance.ts'
+import { recipesText } from './recipes.ts'
+import { registersJson, registersText } from './registers.ts'
 
 /**
  * Which paths the mount of a guest has; the only place that spells one. A path exists only if the evidence has it. The same
@@ -20,9 +26,20 @@ export function planTree(guest: Guest, provenance?: Provenance): Directory {
   const planner = new Planner((guest.evidence[0] as EvidenceFile).mtime)
   const root = planner.directory()
   if (memory !== undefined && memory.regions.length > 0) {
+    const { mtime } = memory.image.file
     root.entries.set(
       'physmem.raw',
-      planner.file(() => planRaw(memory), memory.image.file.mtime),
+      planner.file(() => planRaw(memory), mtime),
+    )
+    if (memory.regions.length <= MAX_ELF_REGIONS) {
+      root.entries.set(
+        'physmem.elf',
+        planner.file(() => planElf(memory, guest.cpus, guest.architecture), mtime),
+      )
+    }
+    root.entries.set(
+      'physmem.lime',
+      planner.file(() => planLime(memory), mtime),
     )
   }
   if (checkpoint !== undefined) {
@@ -41,6 +58,9 @@ export function planTree(guest: Guest, provenance?: Provenance): Directory {
     }
     root.entries.set('groups', groups)
     root.entries.set('raw', raw)
+  }
+  if (guest.cpus.length > 0) {
+    root.entries.set('cpu', planCpus(guest.cpus, planner))
   }
   root.entries.set('meta', planMeta(guest, planner, provenance))
   return root
@@ -72,9 +92,28 @@ function planGroups(checkpoint: Checkpoint, planner: Planner): { groups: Growing
   return { groups, raw }
 }
 
+/** `cpu/<n>/`, the registers of each virtual CPU. */
+function planCpus(cpus: readonly Cpu[], planner: Planner): Directory {
+  const directory = planner.directory()
+  for (const cpu of cpus) {
+    const files = planner.directory()
+    files.entries.set(
+      'registers.txt',
+      planner.text(() => registersText(cpu)),
+    )
+    files.entries.set(
+      'registers.json',
+      planner.text(() => registersJson(cpu)),
+    )
+    directory.entries.set(`${cpu.number}`, files)
+  }
+  return directory
+}
+
 /** `meta/`, what we have to say of the evidence ourselves. */
 function planMeta(guest: Guest, planner: Planner, provenance: Provenance | undefined): Directory {
-  const { checkpoint, memory, problems } = guest
+  const { checkpoint, memory } = guest
+  const problems = [...guest.problems, ...tooManyRegions(memory)]
   const meta = planner.directory()
   if (checkpoint !== undefined) {
     meta.entries.set(
@@ -91,6 +130,10 @@ function planMeta(guest: Guest, planner: Planner, provenance: Provenance | undef
       'memory-map.json',
       planner.text(() => memoryMapJson(memory)),
     )
+    meta.entries.set(
+      'recipes.txt',
+      planner.text(() => recipesText(memory)),
+    )
   }
   meta.entries.set(
     'problems.txt',
@@ -103,6 +146,16 @@ function planMeta(guest: Guest, planner: Planner, provenance: Provenance | undef
     )
   }
   return meta
+}
+
+/** Why there is no physmem.elf, if that is so. */
+function tooManyRegions(memory: Memory | undefined): EvidenceError[] {
+  if (memory === undefined || memory.regions.length <= MAX_ELF_REGIONS) {
+    return []
+  }
+  const expected = `at most ${MAX_ELF_REGIONS} regions for physmem.elf`
+  const found = `${memory.regions.length}: it is left out`
+  return [new EvidenceError({ code: 'unsupported', file: memory.image.file.path, expected, found })]
 }
 
 /** A directory that is still being filled. */
