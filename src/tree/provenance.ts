@@ -1,5 +1,6 @@
 import type { EvidenceFile } from '../evidence/file.ts'
 import type { Guest } from '../guest/guest.ts'
+import { roleOf } from '../guest/role.ts'
 
 /** Who looked at the evidence, when, and with what. */
 export interface Provenance {
@@ -33,14 +34,6 @@ export function provenanceOf(guest: Guest, provenance: Provenance): object {
     evidence: guest.evidence.map((file) => ({ role: roleOf(guest, file), ...identityOf(file) })),
     notes: guest.notes,
   }
-}
-
-function roleOf(guest: Guest, file: EvidenceFile): string {
-  const isMemory = guest.memory?.image.file === file
-  if (guest.checkpoint?.file === file) {
-    return isMemory ? 'checkpoint with memory' : 'checkpoint'
-  }
-  return isMemory ? 'memory' : 'other'
 }
 
 /** Inode and device are text: they may be beyond 2^53. */
