@@ -1,12 +1,18 @@
 #!/usr/bin/env node
+import { constants } from 'node:os'
 import { Command, CommanderError } from 'commander'
-import { UsageError } from './commands/errors.ts'
+import { IncompleteError, InterruptedError, MismatchError, OutputError, UsageError } from './commands/errors.ts'
+import type { EvidenceArguments } from './commands/evidence.ts'
+import type { HashArguments } from './commands/hash.ts'
+import type { InfoArguments } from './commands/info.ts'
+import type { ListArguments } from './commands/ls.ts'
 import type { MountArguments } from './commands/mount.ts'
+import type { TagArguments } from './commands/tags.ts'
 import { EvidenceError, type EvidenceErrorCode } from './evidence/errors.ts'
 import { printable } from './evidence/printable.ts'
 import { MountError } from './fuse/errors.ts'
 
-const [DONE, BUG, USAGE, MOUNT_FAILED] = [0, 1, 2, 9]
+const [DONE, BUG, USAGE, MOUNT_FAILED, MISMATCH, OUTPUT_FAILED, SIGNALLED] = [0, 1, 2, 9, 10, 11, 128]
 
 /** Exit codes are part of the contract: README, "Exit codes". */
 const EVIDENCE_EXIT_CODES: Record<EvidenceErrorCode, number> = {
@@ -21,6 +27,8 @@ const EVIDENCE_EXIT_CODES: Record<EvidenceErrorCode, number> = {
   encrypted: 7,
   unsupported: 8,
 }
+
+const OUTPUT_EXIT_CODES = { exists: USAGE, failed: OUTPUT_FAILED }
 
 // Each command loads what it needs when it is called: the process that only starts a daemon should not parse the rest.
 const program = new Command('vmssfs')
@@ -48,6 +56,7 @@ evidenceCommand('mount', 'mount a checkpoint and its memory', { isDefault: true 
   .argument('<mountpoint>', 'an empty folder')
   .option('-f, --foreground', 'stay in the foreground until unmounted')
   .option('-o, --option <list>', 'allow_other,allow_root,default_permissions,uid=,gid=,umask=,fsname=', collect)
+  .option('--log-file <file>', 'append what is said, with the time, to this file')
   .action(async (evidence: string, mountpoint: string, options: MountArguments) => {
     if (options.foreground) {
       const { mountCheckpoint } = await import('./commands/mount.ts')
@@ -56,6 +65,59 @@ evidenceCommand('mount', 'mount a checkpoint and its memory', { isDefault: true 
       const { mountInBackground } = await import('./commands/background.ts')
       process.exitCode = await mountInBackground(evidence, mountpoint)
     }
+  })
+
+evidenceCommand('info', 'say what is in the evidence: product, guest, memory, vCPUs, problems')
+  .option('--json', 'as JSON')
+  .action(async (evidence: string, options: InfoArguments) => {
+    const { showInfo } = await import('./commands/info.ts')
+    await showInfo(evidence, options)
+  })
+
+evidenceCommand('tags', 'list every tag with the offset, size and value of its data')
+  .argument('[glob...]', "patterns for group/tag[indices], such as 'cpu/*'")
+  .option('--hexdump', 'with the bytes of each tag of more than 8')
+  .option('--limit <bytes>', 'dump only so many of each')
+  .option('--json', 'as JSON')
+  .option('--csv', 'as CSV (RFC 4180)')
+  .action(async (evidence: string, globs: string[], options: TagArguments) => {
+    const { listTags } = await import('./commands/tags.ts')
+    await listTags(evidence, globs, options)
+  })
+
+evidenceCommand('ls', 'list a folder of the tree without mounting it')
+  .argument('[path]', "a path, or a pattern such as 'groups/cpu/*'", '/')
+  .option('-l, --long', 'with modes, sizes and times')
+  .option('-R, --recursive', 'with all that is below, a path a line')
+  .option('--json', 'as JSON')
+  .action(async (evidence: string, path: string, options: ListArguments) => {
+    const { listTree } = await import('./commands/ls.ts')
+    await listTree(evidence, path, options)
+  })
+
+evidenceCommand('cat', 'write files of the tree to standard output')
+  .argument('<path...>', 'paths or patterns')
+  .action(async (evidence: string, paths: string[], options: EvidenceArguments) => {
+    const { catFiles } = await import('./commands/cat.ts')
+    await catFiles(evidence, paths, options)
+  })
+
+evidenceCommand('extract', 'copy a file or a folder of the tree to a new one, sparse where it is a hole')
+  .argument('<path>', 'a path; / is everything')
+  .argument('<output>', 'what does not exist yet')
+  .action(async (evidence: string, path: string, output: string, options: EvidenceArguments) => {
+    const { extract } = await import('./commands/extract.ts')
+    await extract(evidence, path, output, options)
+  })
+
+evidenceCommand('hash', 'print MD5, SHA-1 and SHA-256 of files of the tree, or check them')
+  .argument('[path...]', 'paths, folders or patterns (default: physmem.raw)')
+  .option('--only <algorithm>', 'just one of md5, sha1, sha256')
+  .option('--sums <algorithm>', 'just one, in lines that md5sum, sha1sum or sha256sum can check')
+  .option('--check <file>', 'check such lines')
+  .action(async (evidence: string, paths: string[], options: HashArguments) => {
+    const { hashFiles } = await import('./commands/hash.ts')
+    await hashFiles(evidence, paths, options)
   })
 
 program
@@ -78,6 +140,20 @@ function report(error: unknown): number {
   }
   if (error instanceof MountError) {
     return complain(MOUNT_FAILED, printable(error.message), error.hint)
+  }
+  if (error instanceof OutputError) {
+    return error.kind === 'closed'
+      ? DONE
+      : complain(OUTPUT_EXIT_CODES[error.kind], printable(error.message), error.hint)
+  }
+  if (error instanceof IncompleteError) {
+    return complain(EVIDENCE_EXIT_CODES[error.first.code], printable(error.message))
+  }
+  if (error instanceof MismatchError) {
+    return complain(MISMATCH, printable(error.message))
+  }
+  if (error instanceof InterruptedError) {
+    return complain(SIGNALLED + constants.signals[error.signal], error.message)
   }
   if (error instanceof UsageError) {
     return complain(USAGE, printable(error.message), 'vmssfs --help')

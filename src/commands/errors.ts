@@ -1,4 +1,52 @@
+import type { EvidenceError } from '../evidence/errors.ts'
+
 /** A command line that cannot be meant. */
 export class UsageError extends Error {
   override readonly name = 'UsageError'
+}
+
+/**
+ * Output that cannot be written.
+ *
+ * - `closed`: whoever read it has enough, which is no failure
+ * - `exists`: something stands in its place already
+ * - `failed`: the operating system refuses
+ */
+export class OutputError extends Error {
+  override readonly name = 'OutputError'
+  readonly kind: 'closed' | 'exists' | 'failed'
+  readonly hint: string | undefined
+
+  constructor(kind: OutputError['kind'], message: string, hint?: string) {
+    super(message)
+    this.kind = kind
+    this.hint = hint
+  }
+}
+
+/** Work that was done but for some files, each of which has been told of; `first` is what was wrong with the first of them. */
+export class IncompleteError extends Error {
+  override readonly name = 'IncompleteError'
+  readonly first: EvidenceError
+
+  constructor(message: string, first: EvidenceError) {
+    super(message)
+    this.first = first
+  }
+}
+
+/** Digests that are not those of a list; each has been told of. */
+export class MismatchError extends Error {
+  override readonly name = 'MismatchError'
+}
+
+/** Work that a signal ended. */
+export class InterruptedError extends Error {
+  override readonly name = 'InterruptedError'
+  readonly signal: NodeJS.Signals
+
+  constructor(signal: NodeJS.Signals, message: string) {
+    super(message)
+    this.signal = signal
+  }
 }

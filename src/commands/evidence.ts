@@ -1,9 +1,9 @@
 import { readFileSync } from 'node:fs'
-import { printable } from '../evidence/printable.ts'
 import { type Guest, type OpenOptions, openCheckpoint } from '../guest/guest.ts'
 import type { Directory } from '../tree/node.ts'
 import { planTree } from '../tree/plan.ts'
 import type { Provenance } from '../tree/provenance.ts'
+import { say } from './say.ts'
 
 /** What every command line can say of the evidence besides its path. */
 export interface EvidenceArguments extends OpenOptions {
@@ -12,6 +12,8 @@ export interface EvidenceArguments extends OpenOptions {
   readonly evidenceId?: string
   readonly note?: string
 }
+
+export { say }
 
 /** Problems said on standard error; the rest stands in meta/problems.txt. */
 const PROBLEMS_SAID = 10
@@ -49,9 +51,4 @@ export function provenanceOfThisRun(given: EvidenceArguments): Provenance {
   const { examiner, evidenceId, note } = given
   const { version } = JSON.parse(readFileSync(new URL('../../../package.json', import.meta.url), 'utf8'))
   return { version, commandLine: process.argv, time: new Date(), case: given.case, examiner, evidenceId, note }
-}
-
-/** A line on standard error, safe for a terminal. */
-export function say(text: string): void {
-  process.stderr.write(`vmssfs: ${printable(text)}\n`)
 }

@@ -1,14 +1,16 @@
 import { closeSync, openSync } from 'node:fs'
 import { type Mount, mount } from '../fuse/mount.ts'
 import { ENDING_SIGNALS, READY } from './background.ts'
-import { type EvidenceArguments, openTree, say } from './evidence.ts'
+import { type EvidenceArguments, openTree } from './evidence.ts'
 import { parseMountOptions } from './mount-options.ts'
+import { logTo, say } from './say.ts'
 
 /** What the command line of `vmssfs mount` says besides the evidence and the mountpoint. */
 export interface MountArguments extends EvidenceArguments {
   readonly foreground?: boolean
   /** The lists behind -o. */
   readonly option?: readonly string[]
+  readonly logFile?: string
 }
 
 /**
@@ -18,6 +20,9 @@ export interface MountArguments extends EvidenceArguments {
  */
 export async function mountCheckpoint(evidence: string, mountpoint: string, given: MountArguments): Promise<void> {
   const options = parseMountOptions(given.option ?? [])
+  if (given.logFile !== undefined) {
+    logTo(given.logFile)
+  }
   const { root } = openTree(evidence, given)
   // Heard from now on, so that no signal can end us between mounting and being able to unmount.
   const signalled = new Promise<void>((resolve) => {
