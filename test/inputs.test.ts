@@ -35,6 +35,7 @@ describe('inputs', () => {
       groups: [
         { name: 'Checkpoint', tags: [{ name: 'memSize', value: u32(memSize) }] },
         { name: 'memory', tags: [] },
+        { name: 'cpu', tags: [{ name: 'rip', indices: [0], value: u64(0x1000) }] },
         { name: 'Snapshot', tags: [{ name: 'cfgFile', block: text(`displayName = "${name}"\n`) }] },
       ],
     })
@@ -148,7 +149,7 @@ describe('inputs', () => {
     assert.equal(contentsAt(physmem, 6 * GIBIBYTE - 4, 4), 'last')
     assert.match(guest.notes.join(), /assumed: an x86 machine/)
     assert.match(contentsAt(lookup(root, 'meta/memory-map.txt') as File, 0, 17), /^# assumed: an x86/)
-    assert.deepEqual([...root.entries.keys()], ['physmem.raw', 'meta'])
+    assert.deepEqual([...root.entries.keys()], ['physmem.raw', 'physmem.elf', 'physmem.lime', 'meta'])
     guest.close()
     assert.equal(open(at('large.vmem'), { flat: true }).size, 5 * GIBIBYTE)
     assert.equal(refused(at('large.vmem'), { memory: false }).code, 'absent')
