@@ -386,7 +386,8 @@ describe('reading a mount', { skip: mountSkip }, () => {
           writeSparse(vmemOf(checkpoint), data)
         }
         const snapshot = { name: 'Snapshot', tags: [{ name: 'cfgFile', block: CONFIG }] }
-        writeCheckpoint(checkpoint, { groups: [memory, snapshot] })
+        const cpu = { name: 'cpu', tags: [{ name: 'halted', indices: [0], value: u8(1) }] }
+        writeCheckpoint(checkpoint, { groups: [memory, snapshot, cpu] })
         return mounted(checkpoint, [], async (mountpoint, started) => {
           assert.equal(started.stderr, '')
           const file = join(mountpoint, 'physmem.raw')
