@@ -92,33 +92,59 @@ export function locate(extents: Extents, offset: number): number {
   return low
 }
 
+/** The first byte at or after `offset` that is no hole, or undefined if only holes follow. Refused bytes are none. */
+export function nextData(extents: Extents, offset: number): number | undefined {
+  for (let index = locate(extents, offset); index < extents.length; index++) {
+    const extent = extents[index] as Extent
+    if (extent.kind !== 'zero') {
+      return Math.max(extent.start, offset)
+    }
+  }
+  return undefined
+}
+
+/** The first byte at or after `offset` that is a hole, or the end of the file. */
+export function nextHole(extents: Extents, offset: number): number {
+  for (let index = locate(extents, offset); index < extents.length; index++) {
+    const extent = extents[index] as Extent
+    if (extent.kind === 'zero') {
+      return Math.max(extent.start, offset)
+    }
+  }
+  return sizeOf(extents)
+}
+
 /**
  * Reads the bytes from `offset` on into `target` and returns their number: all of `target`, or less only where the file ends.
  *
  * @throws EvidenceError if any of them cannot be given; nothing in `target` is then to be used.
  */
 export function read(extents: Extents, target: Uint8Array, offset: number): number {
-  const end = Math.min(offset + target.length, sizeOf(extents))
-  for (let index = locate(extents, offset), at = offset; at < end; index++) {
+  return readInto(extents, target, 0, target.length, offset)
+}
+
+/** The same for the `size` bytes of `target` from `at` on. */
+export function readInto(extents: Extents, target: Uint8Array, at: number, size: number, offset: number): number {
+  const end = Math.min(offset + size, sizeOf(extents))
+  for (let index = locate(extents, offset), from = offset; from < end; index++) {
     const extent = extents[index] as Extent
     const stop = Math.min(extent.end, end)
-    const part = at === offset && stop - offset === target.length ? target : target.subarray(at - offset, stop - offset)
-    fill(part, extent, at - extent.start)
-    at = stop
+    fill(target, at + from - offset, stop - from, extent, from - extent.start)
+    from = stop
   }
   return Math.max(end - offset, 0)
 }
 
-function fill(part: Uint8Array, source: Source, skip: number): void {
+function fill(target: Uint8Array, at: number, size: number, source: Source, skip: number): void {
   switch (source.kind) {
     case 'zero':
-      part.fill(0)
+      target.fill(0, at, at + size)
       return
     case 'bytes':
-      part.set(source.bytes.subarray(skip, skip + part.length))
+      target.set(source.bytes.subarray(skip, skip + size), at)
       return
     case 'file':
-      source.file.read(part, source.offset + skip)
+      source.file.readInto(target, at, size, source.offset + skip)
       return
     case 'refused':
       throw source.why

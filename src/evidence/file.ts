@@ -10,6 +10,7 @@ import {
   statSync,
 } from 'node:fs'
 import { basename } from 'node:path'
+import { performance } from 'node:perf_hooks'
 import createDebug from 'debug'
 import { EvidenceError } from './errors.ts'
 
@@ -18,42 +19,76 @@ const debug = createDebug('vmssfs:evidence')
 /** How often it is looked whether evidence has changed, at most, in milliseconds: reads must stay cheap. */
 const LOOK_INTERVAL = 1000
 
+/** All that there is to an open evidence file, as plain data that can be handed to another thread of the process. */
+export interface EvidenceHandle {
+  readonly path: string
+  readonly realPath: string
+  /** In bytes, when it was opened. */
+  readonly size: number
+  readonly mtime: Date
+  readonly mtimeNs: bigint
+  readonly inode: bigint
+  readonly device: bigint
+  readonly keepsAccessTime: boolean
+  /** Descriptors belong to the process, so every thread may read this one. */
+  readonly descriptor: number
+  /** One number in memory that all threads share: not 0 once any of them has noticed that the file changed. */
+  readonly changed: Int32Array
+}
+
 /**
  * A file that was handed over as evidence: opened read-only, never written, read at positions. This module is the only one
  * that opens evidence.
  *
- * If the file changes while it is open, in size, time of change or inode at its path, every read from then on is refused: a
- * mixture of two states would be the evidence of nothing.
+ * If the file changes while it is open, in size, time of change or inode at its path, every read from then on is refused, in
+ * every thread: a mixture of two states would be the evidence of nothing.
  */
 export class EvidenceFile {
-  /** The path as it was given. */
-  readonly path: string
-  /** The absolute path, without links. */
-  readonly realPath: string
-  /** Size in bytes when it was opened. */
-  readonly size: number
-  readonly mtime: Date
-  readonly inode: bigint
-  readonly device: bigint
-  /** Whether reading leaves its access time alone. */
-  readonly keepsAccessTime: boolean
-  /** Is told once, when it is noticed that the file has changed. */
+  /** For another thread, which makes an EvidenceFile of its own from it; only the thread that opened the file closes it. */
+  readonly handle: EvidenceHandle
+  /** Is told once, in the thread that notices it, when the file has changed. */
   onChange: (change: EvidenceError) => void = () => undefined
   readonly #descriptor: number
-  readonly #mtimeNs: bigint
+  readonly #changed: Int32Array
   #lastLook = performance.now()
   #change: EvidenceError | undefined
 
-  constructor(path: string, { descriptor, keepsAccessTime }: Opened, stats: BigIntStats) {
-    this.path = path
-    this.realPath = realpathSync(path)
-    this.size = Number(stats.size)
-    this.mtime = stats.mtime
-    this.inode = stats.ino
-    this.device = stats.dev
-    this.keepsAccessTime = keepsAccessTime
-    this.#descriptor = descriptor
-    this.#mtimeNs = stats.mtimeNs
+  constructor(handle: EvidenceHandle) {
+    this.handle = handle
+    this.#descriptor = handle.descriptor
+    this.#changed = handle.changed
+  }
+
+  /** The path as it was given. */
+  get path(): string {
+    return this.handle.path
+  }
+
+  /** The absolute path, without links. */
+  get realPath(): string {
+    return this.handle.realPath
+  }
+
+  /** Size in bytes when it was opened. */
+  get size(): number {
+    return this.handle.size
+  }
+
+  get mtime(): Date {
+    return this.handle.mtime
+  }
+
+  get inode(): bigint {
+    return this.handle.inode
+  }
+
+  get device(): bigint {
+    return this.handle.device
+  }
+
+  /** Whether reading leaves its access time alone. */
+  get keepsAccessTime(): boolean {
+    return this.handle.keepsAccessTime
   }
 
   /** The last part of the path: what generated files call it, so that a mount does not depend on where the evidence lies. */
@@ -68,16 +103,21 @@ export class EvidenceFile {
    * any more that was opened; `target` is then undefined.
    */
   read(target: Uint8Array, offset: number): void {
+    this.readInto(target, 0, target.length, offset)
+  }
+
+  /** The same for the `size` bytes of `target` from `at` on. */
+  readInto(target: Uint8Array, at: number, size: number, offset: number): void {
     this.#refuseIfChanged()
     let done = 0
-    while (done < target.length) {
-      const count = this.#readOnce(target, done, offset + done)
+    while (done < size) {
+      const count = this.#readOnce(target, at + done, size - done, offset + done)
       if (count === 0) {
         throw new EvidenceError({
           code: 'truncated',
           file: this.path,
           offset: offset + done,
-          expected: `${target.length - done} more bytes`,
+          expected: `${size - done} more bytes`,
           found: 'the end of the file',
         })
       }
@@ -85,27 +125,38 @@ export class EvidenceFile {
     }
   }
 
+  /** Takes note of a change that another thread has noticed, and tells {@link onChange}. */
+  noteChange(found: string): void {
+    this.#change = changed(this.path, found)
+    this.onChange(this.#change)
+  }
+
   close(): void {
     closeSync(this.#descriptor)
   }
 
-  #readOnce(target: Uint8Array, at: number, offset: number): number {
+  #readOnce(target: Uint8Array, at: number, size: number, offset: number): number {
     try {
-      return readSync(this.#descriptor, target, at, target.length - at, offset)
+      return readSync(this.#descriptor, target, at, size, offset)
     } catch (error) {
       throw unreadable(this.path, error, offset)
     }
   }
 
   #refuseIfChanged(): void {
+    if (this.#change === undefined && this.#changed[0] !== 0) {
+      this.#change = changed(this.path, 'a change that was noticed before')
+    }
     const now = performance.now()
     if (this.#change === undefined && now - this.#lastLook >= LOOK_INTERVAL) {
       this.#lastLook = now
       const found = this.#look()
       if (found !== undefined) {
-        const expected = 'the file as it was when it was opened'
-        this.#change = new EvidenceError({ code: 'changed', file: this.path, expected, found })
-        this.onChange(this.#change)
+        this.#change = changed(this.path, found)
+        // Of several threads that notice it at once, one says so.
+        if (Atomics.exchange(this.#changed, 0, 1) === 0) {
+          this.onChange(this.#change)
+        }
       }
     }
     if (this.#change !== undefined) {
@@ -128,7 +179,7 @@ export class EvidenceFile {
     if (Number(stats.size) !== this.size) {
       return `${stats.size} bytes, not ${this.size}`
     }
-    return stats.mtimeNs === this.#mtimeNs ? undefined : `a change of ${stats.mtime.toISOString()}`
+    return stats.mtimeNs === this.handle.mtimeNs ? undefined : `a change of ${stats.mtime.toISOString()}`
   }
 }
 
@@ -150,7 +201,17 @@ export function openEvidence(path: string): EvidenceFile {
     throw new EvidenceError({ code: 'unreadable', file: path, expected: 'a regular file', found: kindOf(stats) })
   }
   debug('%s: %d bytes', path, stats.size)
-  return new EvidenceFile(path, opened, stats)
+  return new EvidenceFile({
+    ...opened,
+    path,
+    realPath: realpathSync(path),
+    size: Number(stats.size),
+    mtime: stats.mtime,
+    mtimeNs: stats.mtimeNs,
+    inode: stats.ino,
+    device: stats.dev,
+    changed: new Int32Array(new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT)),
+  })
 }
 
 /** Names in the folder of some evidence, sorted by UTF-16 code units, so that a choice among them is always the same. */
@@ -191,6 +252,10 @@ function openReadOnly(path: string): Opened {
   } catch (error) {
     throw unreadable(path, error)
   }
+}
+
+function changed(path: string, found: string): EvidenceError {
+  return new EvidenceError({ code: 'changed', file: path, expected: 'the file as it was when it was opened', found })
 }
 
 function unreadable(path: string, error: unknown, offset?: number): EvidenceError {
