@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 import { constants } from 'node:os'
-import { Command, CommanderError } from 'commander'
+import { Command, CommanderError, Option } from 'commander'
 import { IncompleteError, InterruptedError, MismatchError, OutputError, UsageError } from './commands/errors.ts'
 import type { EvidenceArguments } from './commands/evidence.ts'
 import type { HashArguments } from './commands/hash.ts'
@@ -56,7 +56,15 @@ evidenceCommand('mount', 'mount a checkpoint and its memory', { isDefault: true 
   .argument('<mountpoint>', 'an empty folder')
   .option('-f, --foreground', 'stay in the foreground until unmounted')
   .option('-o, --option <list>', 'allow_other,allow_root,default_permissions,uid=,gid=,umask=,fsname=', collect)
+  .addOption(
+    new Option('--transport <name>', 'how the kernel asks us')
+      .choices(['auto', 'kernel', 'fuse-native'])
+      .default('auto'),
+  )
   .option('--log-file <file>', 'append what is said, with the time, to this file')
+  .option('--workers <count>', 'threads that serve the kernel transport (default: one for each processor, 2 to 6)')
+  .option('--read-ahead <KiB>', 'how far the kernel reads ahead, where root mounts')
+  .option('--no-passthrough', 'do not let the kernel read the memory from the evidence by itself')
   .action(async (evidence: string, mountpoint: string, options: MountArguments) => {
     if (options.foreground) {
       const { mountCheckpoint } = await import('./commands/mount.ts')

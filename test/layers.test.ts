@@ -12,9 +12,13 @@ const STAGES = ['evidence', 'checkpoint', 'guest', 'views', 'tree', 'fuse', 'com
 
 /** What only these files may have in them. */
 const OWNERS: Record<string, { pattern: RegExp; files: string[] }> = {
-  'evidence is read': { pattern: /\breadSync\(/, files: ['evidence/file.ts'] },
+  'bytes are read': { pattern: /\breadSync\(/, files: ['evidence/file.ts', 'fuse/kernel/device.ts'] },
   'error numbers are known': { pattern: /\bconstants\.errno\b/, files: ['fuse/operations.ts'] },
-  'fuse-native is imported': { pattern: /'fuse-native'/, files: ['fuse/fuse-native.d.ts', 'fuse/native.ts'] },
+  'fuse-native is imported': {
+    pattern: /(from |import\(|module )'fuse-native'/,
+    files: ['fuse/fuse-native.d.ts', 'fuse/native.ts'],
+  },
+  'koffi is imported': { pattern: /'koffi'/, files: ['fuse/kernel/libc.ts'] },
   'the process is ended': { pattern: /process\.exit\(/, files: ['cli.ts'] },
   'commander is imported': { pattern: /'commander'/, files: ['cli.ts'] },
   'a shell is used': { pattern: /shell:|[^.]exec\(|execSync\(/, files: [] },
@@ -58,7 +62,7 @@ describe('layers', () => {
   test('dependencies are those that the README gives reasons for', () => {
     const { dependencies, optionalDependencies } = JSON.parse(readFileSync(join(TOP, 'package.json'), 'utf8'))
     assert.deepEqual(Object.keys(dependencies), ['cli-progress', 'commander', 'debug', 'picomatch'])
-    assert.deepEqual(optionalDependencies, { 'fuse-native': '2.2.6' })
+    assert.deepEqual(optionalDependencies, { 'fuse-native': '2.2.6', koffi: '3.3.4' })
     assert.doesNotMatch(readFileSync(join(TOP, 'package-lock.json'), 'utf8'), /"resolved"/)
   })
 })
@@ -75,6 +79,7 @@ function importsOf(path: string): string[] {
 
 /** Files beside the folders, the library's face and the command, see everything. */
 function stageOf(source: string): number {
-  const stage = STAGES.indexOf(dirname(source))
+  const [folder = ''] = source.split('/')
+  const stage = STAGES.indexOf(folder)
   return stage === -1 ? STAGES.length : stage
 }

@@ -1,6 +1,7 @@
 import { closeSync, openSync } from 'node:fs'
-import { type Mount, mount } from '../fuse/mount.ts'
+import { type Mount, type MountOptions, mount } from '../fuse/mount.ts'
 import { ENDING_SIGNALS, READY } from './background.ts'
+import { UsageError } from './errors.ts'
 import { type EvidenceArguments, openTree } from './evidence.ts'
 import { parseMountOptions } from './mount-options.ts'
 import { logTo, say } from './say.ts'
@@ -10,8 +11,19 @@ export interface MountArguments extends EvidenceArguments {
   readonly foreground?: boolean
   /** The lists behind -o. */
   readonly option?: readonly string[]
+  readonly transport?: MountOptions['transport']
+  readonly workers?: string
+  /** In KiB. */
+  readonly readAhead?: string
+  readonly passthrough?: boolean
   readonly logFile?: string
 }
+
+/** More threads than any machine could feed. */
+const MOST_WORKERS = 256
+
+/** What the kernel can count in bytes. */
+const MOST_READ_AHEAD = 4_194_303
 
 /**
  * Mounts, and serves until the mount is gone or a signal ends it.
@@ -19,7 +31,7 @@ export interface MountArguments extends EvidenceArguments {
  * @throws EvidenceError, MountError, UsageError
  */
 export async function mountCheckpoint(evidence: string, mountpoint: string, given: MountArguments): Promise<void> {
-  const options = parseMountOptions(given.option ?? [])
+  const options = { ...parseMountOptions(given.option ?? []), ...transportOptions(given) }
   if (given.logFile !== undefined) {
     logTo(given.logFile)
   }
@@ -35,6 +47,24 @@ export async function mountCheckpoint(evidence: string, mountpoint: string, give
     becomeDaemon()
   }
   await Promise.race([mounted.ended, signalled.then(() => end(mounted))])
+}
+
+function transportOptions(given: MountArguments): Partial<MountOptions> {
+  const { transport, workers, readAhead, passthrough } = given
+  return {
+    ...(transport === undefined ? {} : { transport }),
+    ...(workers === undefined ? {} : { workers: numberFrom('--workers', workers, 1, MOST_WORKERS) }),
+    ...(readAhead === undefined ? {} : { readAhead: numberFrom('--read-ahead', readAhead, 0, MOST_READ_AHEAD) }),
+    ...(passthrough === undefined ? {} : { passthrough }),
+  }
+}
+
+function numberFrom(option: string, text: string, least: number, most: number): number {
+  const number = Number(text)
+  if (!/^[0-9]+$/.test(text) || number < least || number > most) {
+    throw new UsageError(`${option}: expected a number from ${least} to ${most}, found "${text}"`)
+  }
+  return number
 }
 
 /** Lets go of everything that belongs to whoever started us: the channel, standard error and the folder we stand in. */

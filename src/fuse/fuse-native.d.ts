@@ -18,6 +18,8 @@ declare module 'fuse-native' {
     getattr(path: string, reply: (error: number, stat?: Stat) => void): void
     readdir(path: string, reply: (error: number, names?: string[], stats?: Partial<Stat>[]) => void): void
     readlink(path: string, reply: (error: number, target?: string) => void): void
+    getxattr(path: string, name: string, position: number, reply: (error: number, value?: Buffer) => void): void
+    listxattr(path: string, reply: (error: number, names?: string[]) => void): void
     open(path: string, flags: number, reply: (error: number, handle?: number) => void): void
     read(
       path: string,

@@ -8,6 +8,8 @@ const FILESYSTEM_TYPE = `fuse.${SUBTYPE}`
 export interface MountEntry {
   /** Unique among the mounts that exist at the same time. */
   readonly id: string
+  /** Its device number, `major:minor`. */
+  readonly device: string
   readonly mountpoint: string
   readonly type: string
   readonly ours: boolean
@@ -30,10 +32,10 @@ async function readMounts(): Promise<MountEntry[]> {
 
 function parseEntry(line: string): MountEntry {
   const fields = line.split(' ')
-  const [id = '', , , , mountpoint = ''] = fields
+  const [id = '', , device = '', , mountpoint = ''] = fields
   // Optional fields end in a lone hyphen.
   const type = fields[fields.indexOf('-', 6) + 1] ?? ''
-  return { id, mountpoint: decodeOctal(mountpoint), type, ours: type === FILESYSTEM_TYPE }
+  return { id, device, mountpoint: decodeOctal(mountpoint), type, ours: type === FILESYSTEM_TYPE }
 }
 
 /** Blanks, tabs, newlines and backslashes are written as `\040`, in octal. */

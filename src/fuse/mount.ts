@@ -4,14 +4,18 @@ import type { Directory } from '../tree/node.ts'
 import { MountError } from './errors.ts'
 import { findMount, isMounted } from './mount-table.ts'
 import { prepareMountpoint, userMayAllowOthers } from './mountpoint.ts'
-import { serveWithFuseNative } from './native.ts'
 import { Operations } from './operations.ts'
+import { raiseReadAhead } from './read-ahead.ts'
+import { chooseTransport, type Transport } from './transports.ts'
 import { detach, unmount } from './unmount.ts'
 
 const debug = createDebug('vmssfs:fuse')
 
 /** How often we look whether somebody else has unmounted us, in milliseconds: libfuse 2.9 does not tell. */
 const WATCH_INTERVAL = 500
+
+/** In KiB. */
+const DEFAULT_READ_AHEAD = 1024
 
 /** The options of mount(8) and libfuse that a mount of evidence can have; it is read-only in any case. */
 export interface MountOptions {
@@ -25,12 +29,40 @@ export interface MountOptions {
   readonly umask: number
   /** The source that the mount table shows. */
   readonly fsname: string
+  /** `auto` takes the kernel's own where it can. */
+  readonly transport: Transport | 'auto'
+  /** How many threads serve the kernel transport; undefined: as many as suit the machine. */
+  readonly workers: number | undefined
+  /** How far the kernel reads ahead, in KiB, where we may say so, which is root's. */
+  readonly readAhead: number
+  /** Let the kernel read a file of evidence that the tree shows whole by itself, where it can. */
+  readonly passthrough: boolean
 }
 
 /** What a mount has unless it is told otherwise: it belongs to whoever mounts, and to nobody else. */
 export function defaultMountOptions(): MountOptions {
   const [uid, gid] = [process.getuid?.() ?? 0, process.getgid?.() ?? 0]
-  return { allowOther: false, allowRoot: false, defaultPermissions: false, uid, gid, umask: 0, fsname: 'vmssfs' }
+  return {
+    allowOther: false,
+    allowRoot: false,
+    defaultPermissions: false,
+    uid,
+    gid,
+    umask: 0,
+    fsname: 'vmssfs',
+    transport: 'auto',
+    workers: undefined,
+    readAhead: DEFAULT_READ_AHEAD,
+    passthrough: true,
+  }
+}
+
+/** What a transport has to say of the mount that it serves. */
+export interface Served {
+  /** Resolves when the mount is gone, if the transport can tell. */
+  readonly ended?: Promise<void>
+  /** Takes a mount that is in use out of sight, and ends serving it if the transport can. */
+  detach?(): Promise<void>
 }
 
 /** A tree that is mounted. */
@@ -39,7 +71,10 @@ export interface Mount {
   readonly mountpoint: string
   /** Resolves when the mount is gone, whoever took it away. */
   readonly ended: Promise<void>
-  /** Takes it away; if it is in use, only out of sight, and the answer says by whom it is used. */
+  /**
+   * Takes it away; if it is in use, only out of sight, and the answer says by whom it is used. They are told ENOTCONN from
+   * when nobody serves them: at once with the kernel transport, when this process ends with fuse-native.
+   */
   unmount(): Promise<{ detached?: string }>
 }
 
@@ -54,22 +89,24 @@ export async function mount(root: Directory, path: string, given: Partial<MountO
     const hint = 'have root add that line to /etc/fuse.conf, or mount without allow_other and allow_root'
     throw new MountError('/etc/fuse.conf: expected the line user_allow_other, found none', hint)
   }
-  const mountpoint = await prepareMountpoint(path)
-  await serveWithFuseNative(new Operations(root, options), mountpoint, options)
+  const transport = await chooseTransport(options.transport)
+  const mountpoint = await prepareMountpoint(path, transport.name)
+  const served = await transport.serve(new Operations(root, options), mountpoint, options)
   const entry = await findMount(mountpoint)
   if (entry === undefined) {
     throw new MountError(`${path}: expected the mount in the mount table, found none`)
   }
-  debug('%s: mounted', mountpoint)
+  debug('%s: mounted, transport %s', mountpoint, transport.name)
+  raiseReadAhead(entry.device, options.readAhead)
   return {
     mountpoint,
-    ended: untilGone(entry.id),
+    ended: served.ended ?? untilGone(entry.id),
     async unmount() {
       try {
         await unmount(mountpoint)
         return {}
       } catch (error) {
-        await detach(mountpoint)
+        await (served.detach?.() ?? detach(mountpoint))
         return { detached: (error as Error).message }
       }
     },

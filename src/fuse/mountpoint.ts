@@ -1,14 +1,19 @@
-import { accessSync, constants, readdirSync, readFileSync, realpathSync, statfsSync, statSync } from 'node:fs'
-import { basename, delimiter, dirname, join, resolve } from 'node:path'
+import { constants, readdirSync, readFileSync, realpathSync, statfsSync, statSync } from 'node:fs'
+import { basename, dirname, join, resolve } from 'node:path'
 import createDebug from 'debug'
 import { MountError } from './errors.ts'
 import { findMount } from './mount-table.ts'
+import { hasProgram, isAccessible, isRoot } from './programs.ts'
+import type { Transport } from './transports.ts'
 import { commandLine, detach, unmountCommand } from './unmount.ts'
 
 const debug = createDebug('vmssfs:fuse')
 
-/** The longest mountpoint that fuse-native does not silently cut, in bytes. */
-const PATH_MAX = 1023
+/** The longest mountpoint that each transport does not silently cut or refuse, in bytes: fuse-native's own, and Linux's. */
+const PATH_MAX: Record<Transport, number> = { 'fuse-native': 1023, kernel: 4095 }
+
+/** The program that each of them mounts with where it is not root's. */
+const FUSERMOUNT: Record<Transport, string> = { 'fuse-native': 'fusermount', kernel: 'fusermount3' }
 
 /**
  * Makes sure that a mount is possible here and that the mountpoint is an empty folder of its own; a stale mount of ours on
@@ -16,13 +21,12 @@ const PATH_MAX = 1023
  *
  * @throws MountError
  */
-export async function prepareMountpoint(path: string): Promise<string> {
-  checkFuse()
+export async function prepareMountpoint(path: string, transport: Transport): Promise<string> {
+  checkFuse(transport)
   const mountpoint = realPath(path)
-  if (Buffer.byteLength(mountpoint) > PATH_MAX) {
-    throw new MountError(
-      `${path}: expected a path of at most ${PATH_MAX} bytes, found ${Buffer.byteLength(mountpoint)}`,
-    )
+  const longest = PATH_MAX[transport]
+  if (Buffer.byteLength(mountpoint) > longest) {
+    throw new MountError(`${path}: expected a path of at most ${longest} bytes, found ${Buffer.byteLength(mountpoint)}`)
   }
   const entry = await findMount(mountpoint)
   if (entry !== undefined && isStale(mountpoint)) {
@@ -80,14 +84,9 @@ export function isStale(mountpoint: string): boolean {
   }
 }
 
-/** Whether a program of that name can be run. */
-export function hasProgram(name: string): boolean {
-  return (process.env['PATH'] ?? '').split(delimiter).some((folder) => isAccessible(join(folder, name), constants.X_OK))
-}
-
 /** The line without which fusermount refuses -o allow_other and allow_root to everyone but root. */
 export function userMayAllowOthers(): boolean {
-  if (process.getuid?.() === 0) {
+  if (isRoot()) {
     return true
   }
   try {
@@ -97,7 +96,7 @@ export function userMayAllowOthers(): boolean {
   }
 }
 
-function checkFuse(): void {
+function checkFuse(transport: Transport): void {
   if (!isAccessible('/dev/fuse', constants.F_OK)) {
     throw new MountError(
       '/dev/fuse: expected the device of FUSE, found nothing',
@@ -110,12 +109,10 @@ function checkFuse(): void {
       'chmod a+rw /dev/fuse (as root)',
     )
   }
-  if (process.getuid?.() === 0) {
-    return
-  }
-  if (!hasProgram('fusermount')) {
+  const program = FUSERMOUNT[transport]
+  if (!isRoot() && !hasProgram(program)) {
     throw new MountError(
-      'fusermount: expected the program that mounts for an ordinary user, found none in PATH',
+      `${program}: expected the program that mounts for an ordinary user, found none in PATH`,
       'install fuse3 (apt-get install fuse3, dnf install fuse3 fuse, ...)',
     )
   }
@@ -142,14 +139,5 @@ function checkFolder(path: string, mountpoint: string): void {
       `${path}: expected a folder that you may write to, as fusermount demands, found none`,
       'choose a folder of your own',
     )
-  }
-}
-
-function isAccessible(path: string, mode: number): boolean {
-  try {
-    accessSync(path, mode)
-    return true
-  } catch {
-    return false
   }
 }

@@ -3,12 +3,9 @@ import os from 'node:os'
 import { dirname, join } from 'node:path'
 import type { Handlers, Stat } from 'fuse-native'
 import { MountError } from './errors.ts'
-import type { MountOptions } from './mount.ts'
+import type { MountOptions, Served } from './mount.ts'
 import { SUBTYPE } from './mount-table.ts'
-import { type Attributes, EINVAL, EIO, ENOENT, ENOTDIR, type Operations } from './operations.ts'
-
-/** Evidence does not change, so the kernel may keep what it was told for as long as the mount lasts. In seconds: a year. */
-const FOREVER = 31_536_000
+import { type Attributes, EINVAL, EIO, ENODATA, ENOENT, ENOTDIR, FOREVER, type Operations } from './operations.ts'
 
 /** Keeps a library in the process though its handle is closed (dlfcn.h); Node has no name for it. */
 const RTLD_NODELETE = 0x1000
@@ -23,7 +20,7 @@ export async function serveWithFuseNative(
   operations: Operations,
   mountpoint: string,
   options: MountOptions,
-): Promise<void> {
+): Promise<Served> {
   const { default: Fuse } = await load()
   // `timeout: false`: a cold disk is not an error.
   const fuse = new Fuse(mountpoint, handlersOf(operations), { fsname: mountOptionList(options), timeout: false })
@@ -40,6 +37,8 @@ export async function serveWithFuseNative(
         })
       }),
   )
+  // libfuse 2.9 does not tell when the mount is gone.
+  return {}
 }
 
 async function load(): Promise<typeof import('fuse-native')> {
@@ -120,8 +119,7 @@ function handlersOf(operations: Operations): Handlers {
         if (directory?.kind !== 'directory') {
           return reply(directory === undefined ? -ENOENT : -ENOTDIR)
         }
-        const parent = operations.resolve(path.slice(0, path.lastIndexOf('/'))) ?? directory
-        const entries = [['.', directory], ['..', parent], ...directory.entries] as const
+        const entries = operations.list(directory)
         const names = entries.map(([name]) => name)
         return reply(
           0,
@@ -134,6 +132,19 @@ function handlersOf(operations: Operations): Handlers {
       guard(reply, () => {
         const link = operations.resolve(path)
         return link?.kind === 'link' ? reply(0, link.target) : reply(-EINVAL)
+      })
+    },
+    getxattr(path, name, _position, reply) {
+      guard(reply, () => {
+        const node = operations.resolve(path)
+        const value = node === undefined ? undefined : operations.extendedAttributes(node).get(name)
+        return value === undefined ? reply(node === undefined ? -ENOENT : -ENODATA) : reply(0, Buffer.from(value))
+      })
+    },
+    listxattr(path, reply) {
+      guard(reply, () => {
+        const node = operations.resolve(path)
+        return node === undefined ? reply(-ENOENT) : reply(0, [...operations.extendedAttributes(node).keys()])
       })
     },
     open(path, _flags, reply) {

@@ -1,13 +1,17 @@
 import { constants } from 'node:os'
 import createDebug from 'debug'
 import { EvidenceError } from '../evidence/errors.ts'
-import { read, sizeOf, storedSizeOf } from '../evidence/extents.ts'
-import { type Directory, lookup, type Node, walk } from '../tree/node.ts'
+import { nextData, nextHole, read, sizeOf, storedSizeOf } from '../evidence/extents.ts'
+import { type Directory, type File, lookup, type Node, walk } from '../tree/node.ts'
 
 const debug = createDebug('vmssfs:fuse')
 
 /** The error numbers that the mount answers with; the only place that turns an error into one. */
-export const { EIO, EINVAL, EISDIR, ENOENT, ENOTDIR, EOPNOTSUPP } = constants.errno
+export const { EACCES, EINVAL, EIO, EISDIR, ENODATA, ENOENT, ENOSYS, ENOTDIR, ENXIO, EOPNOTSUPP } = constants.errno
+export const { EPROTO, ERANGE, EROFS } = constants.errno
+
+/** Evidence does not change, so the kernel may keep what it was told for as long as the mount lasts. In seconds: a year. */
+export const FOREVER = 31_536_000
 
 /** Types of inodes in `st_mode` (linux/stat.h). */
 const { S_IFDIR, S_IFLNK, S_IFREG } = { S_IFDIR: 0o040000, S_IFLNK: 0o120000, S_IFREG: 0o100000 }
@@ -15,6 +19,9 @@ const { S_IFDIR, S_IFLNK, S_IFREG } = { S_IFDIR: 0o040000, S_IFLNK: 0o120000, S_
 /** What `st_blocks` counts in (stat(2)), and the size that the mount advises to read in. */
 const BLOCK_SIZE = 512
 const ADVISED_READ_SIZE = 131_072
+
+/** What `lseek` looks for (linux/fs.h); the kernel finds every other place by itself. */
+export const { SEEK_DATA, SEEK_HOLE } = { SEEK_DATA: 3, SEEK_HOLE: 4 }
 
 /** Whose the files are, and which of their permissions are taken away. */
 export interface Ownership {
@@ -38,6 +45,9 @@ export interface Attributes {
   readonly mtime: Date
 }
 
+/** The entries of a folder in their order. */
+export type Listing = readonly (readonly [string, Node])[]
+
 /**
  * A tree, answered to the kernel: what every transport asks. Operations that can fail return a negative error number, as the
  * FUSE protocol does.
@@ -46,13 +56,48 @@ export class Operations {
   readonly #root: Directory
   readonly #ownership: Ownership
   readonly #nodes: Node[] = []
+  #count = 0
+  readonly #parents = new Map<Directory, Directory>()
+  readonly #listings = new WeakMap<Directory, Listing>()
 
   constructor(root: Directory, ownership: Ownership) {
     this.#root = root
     this.#ownership = ownership
     for (const [, node] of walk(root)) {
       this.#nodes[node.inode] = node
+      this.#count++
+      if (node.kind === 'directory') {
+        for (const entry of node.entries.values()) {
+          if (entry.kind === 'directory') {
+            this.#parents.set(entry, node)
+          }
+        }
+      }
     }
+  }
+
+  /** How many nodes there are. */
+  get count(): number {
+    return this.#count
+  }
+
+  /** The files in the root. */
+  get rootFiles(): File[] {
+    return [...this.#root.entries.values()].filter((node) => node.kind === 'file')
+  }
+
+  node(inode: number): Node | undefined {
+    return this.#nodes[inode]
+  }
+
+  /** What a folder holds, itself as `.` and its parent as `..` first; the root is its own parent. Always the same list. */
+  list(directory: Directory): Listing {
+    let listing = this.#listings.get(directory)
+    if (listing === undefined) {
+      listing = [['.', directory], ['..', this.#parents.get(directory) ?? directory], ...directory.entries]
+      this.#listings.set(directory, listing)
+    }
+    return listing
   }
 
   /** The node at an absolute path in the mount. */
@@ -106,11 +151,47 @@ export class Operations {
     try {
       return read(node.extents, target, offset)
     } catch (error) {
-      if (!(error instanceof EvidenceError)) {
-        throw error
-      }
-      debug('read of inode %d at %d: %s', inode, offset, error.message)
-      return error.code === 'unsupported' ? -EOPNOTSUPP : -EIO
+      return -errnoOf(error, inode, offset)
     }
   }
+
+  /** The next data or hole of a file, from `offset` on. */
+  seek(inode: number, offset: number, whence: number): number {
+    const node = this.#nodes[inode]
+    if (node?.kind !== 'file' || (whence !== SEEK_DATA && whence !== SEEK_HOLE)) {
+      return node === undefined ? -ENOENT : -EINVAL
+    }
+    if (offset >= sizeOf(node.extents)) {
+      return -ENXIO
+    }
+    return whence === SEEK_HOLE ? nextHole(node.extents, offset) : (nextData(node.extents, offset) ?? -ENXIO)
+  }
+
+  /** The extended attributes of a node: where its value lies in the evidence, in decimal. */
+  extendedAttributes(node: Node): ReadonlyMap<string, string> {
+    const origin = node.kind === 'file' ? node.origin : undefined
+    if (origin === undefined) {
+      return NO_ATTRIBUTES
+    }
+    return new Map([
+      ['user.vmss.offset', `${origin.offset}`],
+      ['user.vmss.size', `${origin.size}`],
+      ['user.vmss.kind', origin.kind],
+    ])
+  }
+}
+
+const NO_ATTRIBUTES: ReadonlyMap<string, string> = new Map()
+
+/**
+ * The error number of a read that was refused.
+ *
+ * @throws what is no refusal, but a bug.
+ */
+export function errnoOf(error: unknown, inode: number, offset: number): number {
+  if (!(error instanceof EvidenceError)) {
+    throw error
+  }
+  debug('read of inode %d at %d: %s', inode, offset, error.message)
+  return error.code === 'unsupported' ? EOPNOTSUPP : EIO
 }

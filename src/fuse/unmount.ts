@@ -3,6 +3,7 @@ import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
 import { promisify } from 'node:util'
 import { MountError } from './errors.ts'
 import { findMount } from './mount-table.ts'
+import { hasProgram, isRoot } from './programs.ts'
 
 const run = promisify(execFile)
 
@@ -34,9 +35,12 @@ export async function detach(mountpoint: string): Promise<void> {
 
 /** The program and its arguments that unmount for whoever we are; a mountpoint may have any byte in its name, so no shell. */
 export function unmountCommand(mountpoint: string, lazily = false): [string, ...string[]] {
-  return process.getuid?.() === 0
-    ? ['umount', ...(lazily ? ['-l'] : []), mountpoint]
-    : ['fusermount', lazily ? '-uz' : '-u', mountpoint]
+  if (isRoot()) {
+    return ['umount', ...(lazily ? ['-l'] : []), mountpoint]
+  }
+  // fuse3 brings this one, and distributions mostly the other name too.
+  const program = hasProgram('fusermount3') ? 'fusermount3' : 'fusermount'
+  return [program, lazily ? '-uz' : '-u', mountpoint]
 }
 
 /** A program and its arguments as a shell takes them, for command lines that we propose. */

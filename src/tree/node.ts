@@ -19,17 +19,29 @@ export interface Link {
   readonly target: string
 }
 
+/** Where the bytes of a value lie in the evidence, and how they are kept there. */
+export interface Origin {
+  /** Of its first byte. */
+  readonly offset: number
+  /** In bytes, as it lies there. */
+  readonly size: number
+  readonly kind: string
+}
+
 /** A file, whose table of extents is made when it is first asked for: most files of a mount are never looked at. */
 export class File {
   readonly kind = 'file'
   readonly inode: number
   readonly mtime: Date
+  /** The value that it shows, if it shows just one. */
+  readonly origin: Origin | undefined
   readonly #plan: () => Extents
   #extents: Extents | undefined
 
-  constructor(inode: number, mtime: Date, plan: () => Extents) {
+  constructor(inode: number, mtime: Date, plan: () => Extents, origin?: Origin) {
     this.inode = inode
     this.mtime = mtime
+    this.origin = origin
     this.#plan = plan
   }
 

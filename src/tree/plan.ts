@@ -11,7 +11,7 @@ import { planLime } from '../views/lime.ts'
 import { planRaw } from '../views/raw.ts'
 import { checkpointJson, memoryMapJson, memoryMapText, problemsText } from './meta.ts'
 import { entryName, UniqueNames } from './names.ts'
-import { type Directory, File, type Link, lookup, type Node } from './node.ts'
+import { type Directory, File, type Link, lookup, type Node, type Origin } from './node.ts'
 import { type Provenance, provenanceJson } from './provenance.ts'
 import { recipesText } from './recipes.ts'
 import { registersJson, registersText } from './registers.ts'
@@ -81,11 +81,11 @@ function planGroups(checkpoint: Checkpoint, planner: Planner): { groups: Growing
       const name = tagNames.take(entryName(tag.name, tag.indices))
       readable.entries.set(
         name,
-        planner.file(() => readableBytes(file, tag)),
+        planner.file(() => readableBytes(file, tag), undefined, tag),
       )
       exact.entries.set(
         name,
-        planner.file(() => exactBytes(file, tag)),
+        planner.file(() => exactBytes(file, tag), undefined, tag),
       )
     }
   }
@@ -174,8 +174,8 @@ class Planner {
     return { kind: 'directory', inode: this.#inode++, mtime: this.#mtime, entries: new Map() }
   }
 
-  file(plan: () => Extents, mtime = this.#mtime): File {
-    return new File(this.#inode++, mtime, plan)
+  file(plan: () => Extents, mtime = this.#mtime, origin?: Origin): File {
+    return new File(this.#inode++, mtime, plan, origin)
   }
 
   text(render: () => string): File {

@@ -1,0 +1,148 @@
+import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads'
+import type { Extents } from '../../evidence/extents.ts'
+import type { EvidenceFile } from '../../evidence/file.ts'
+import { type PlainExtents, toPlain } from '../../evidence/share.ts'
+import { Control } from './control.ts'
+import type { Settings } from './formalities.ts'
+
+/** What a thread is given when it starts. */
+export interface WorkerSetup {
+  readonly memory: SharedArrayBuffer
+  /** Its number. */
+  readonly thread: number
+  readonly port: MessagePort
+}
+
+/** What a thread is told; it looks when it must, for it does not listen. */
+export type ToWorker =
+  | { readonly kind: 'settings'; readonly settings: Settings }
+  | { readonly kind: 'table'; readonly inode: number; readonly table: PlainExtents }
+
+/** What a thread has to say: a request that needs the tree, an evidence file that has changed, a bug of ours. */
+export type FromWorker =
+  | { readonly kind: 'request'; readonly bytes: ArrayBuffer }
+  | { readonly kind: 'change'; readonly descriptor: number; readonly found: string }
+  | { readonly kind: 'bug'; readonly text: string }
+
+/** Of the heap of a thread, in MiB: what it needs, it allocates once. */
+const HEAP_LIMITS = { maxYoungGenerationSizeMb: 1, maxOldGenerationSizeMb: 64 }
+
+/** The threads of a mount. They are started before there is a device, so that their starting costs no time. */
+export class Workers {
+  /** Resolves when all have ended, because the mount has. */
+  readonly ended: Promise<void>
+  readonly #control: Control
+  readonly #workers: Worker[] = []
+  readonly #ports: MessagePort[] = []
+  readonly #published = new Set<number>()
+  readonly #evidence = new Map<number, EvidenceFile>()
+
+  constructor(count: number, onRequest: (bytes: Buffer) => void) {
+    this.#control = new Control(count)
+    const endings = Array.from({ length: count }, (_, thread) => this.#start(thread, onRequest))
+    this.ended = Promise.all(endings).then(() => this.#close())
+  }
+
+  /** Lets them serve the device, which belongs to them from now on. */
+  serve(device: number, settings: Settings): void {
+    this.#tell({ kind: 'settings', settings })
+    this.#control.start(device)
+  }
+
+  get count(): number {
+    return this.#workers.length
+  }
+
+  /** Lets them end: there will be no device. */
+  cancel(): void {
+    this.#control.stop()
+  }
+
+  /** The device, as long as it is open and the threads are on it. */
+  get device(): number | undefined {
+    return this.isServing ? this.#control.device : undefined
+  }
+
+  get isServing(): boolean {
+    return this.#control.device !== 0 && this.#control.alive > 0
+  }
+
+  /** Gives every thread the table of a file, so that they can read it without asking; it is plain data, or nothing is done. */
+  publish(inode: number, extents: Extents): void {
+    if (this.#published.has(inode)) {
+      return
+    }
+    this.#published.add(inode)
+    const table = toPlain(extents)
+    for (const extent of extents) {
+      if (extent.kind === 'file') {
+        this.#evidence.set(extent.file.handle.descriptor, extent.file)
+      }
+    }
+    this.#tell({ kind: 'table', inode, table })
+  }
+
+  /** Waits so many milliseconds, blocking, for the threads to end by themselves; false if they have not. */
+  waitUntilEnded(limit: number): boolean {
+    return this.#control.waitUntilAllHaveLeft(limit)
+  }
+
+  /**
+   * Makes all threads leave the device, though the mount is still there. Each of them waits in read(2), which nothing but a
+   * request can end: so `ask` must make the kernel send one, and is called, blocking, until the last has left.
+   */
+  stop(ask: () => void): void {
+    this.#control.stop()
+    while (this.isServing) {
+      ask()
+    }
+  }
+
+  #start(thread: number, onRequest: (bytes: Buffer) => void): Promise<void> {
+    const { port1, port2 } = new MessageChannel()
+    const setup: WorkerSetup = { memory: this.#control.memory, thread, port: port2 }
+    // What is built has this name; the compiler rewrites those of imports only.
+    const worker = new Worker(new URL('./worker.js', import.meta.url), {
+      workerData: setup,
+      transferList: [port2],
+      resourceLimits: HEAP_LIMITS,
+    })
+    this.#ports.push(port1)
+    this.#workers.push(worker)
+    worker.on('message', (message: FromWorker) => {
+      switch (message.kind) {
+        case 'request':
+          return onRequest(Buffer.from(message.bytes))
+        case 'change':
+          return this.#evidence.get(message.descriptor)?.noteChange(message.found)
+        case 'bug':
+          return sayBug(message.text)
+      }
+    })
+    return new Promise((resolve) => {
+      worker.on('error', (error) => sayBug(`${error.stack}`))
+      worker.on('exit', () => {
+        // It has said so itself, unless it met a sudden end.
+        this.#control.leave(thread)
+        resolve()
+      })
+    })
+  }
+
+  #tell(message: ToWorker): void {
+    for (const port of this.#ports) {
+      port.postMessage(message)
+    }
+  }
+
+  #close(): void {
+    for (const port of this.#ports) {
+      port.close()
+    }
+    this.#control.closeDevice()
+  }
+}
+
+function sayBug(text: string): void {
+  process.stderr.write(`vmssfs: a bug: ${text}\n`)
+}
