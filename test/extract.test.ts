@@ -123,7 +123,9 @@ describe('a file', () => {
         { address: 100 * PAGE, image: 40 * PAGE, size: 300 * PAGE },
       ]
       const memory = Buffer.alloc(340 * PAGE)
-      for (const [index, offset] of [0, 1, BLOCK - 1, BLOCK, 5 * BLOCK + 77, 340 * PAGE - 1].entries()) {
+      // One is the last byte of a block of the output, before a block of zeros.
+      const offsets = [0, 1, 2 * BLOCK - 1 - 3 * PAGE, BLOCK - 1, BLOCK, 5 * BLOCK + 77, 340 * PAGE - 1]
+      for (const [index, offset] of offsets.entries()) {
         memory[offset] = index + 1
       }
       writeCheckpoint(evidence, { groups: [memoryGroup(regions)] })

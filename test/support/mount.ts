@@ -29,7 +29,10 @@ import { fileURLToPath } from 'node:url'
 /** The command under test, as it is built. */
 export const cliPath = fileURLToPath(new URL('../../src/cli.js', import.meta.url))
 
-const { VMSSFS_REQUIRE_MOUNT, PATH = '' } = process.env
+const { VMSSFS_REQUIRE_MOUNT, VMSSFS_TEST_TRANSPORT, PATH = '' } = process.env
+
+/** The transport that VMSSFS_TEST_TRANSPORT wants every mount of the tests to have, as an option of the command. */
+const transportArgs = VMSSFS_TEST_TRANSPORT ? ['--transport', VMSSFS_TEST_TRANSPORT] : []
 
 /** The user and group that `asOrdinaryUser` runs programs as: nobody. */
 export const ORDINARY_ID = 65534
@@ -159,7 +162,16 @@ export async function outputOf(program: string, args: readonly string[], options
 
 /** Runs the vmssfs command to its end. */
 export function runCommand(args: readonly string[], options: RunOptions = {}): Promise<Finished> {
-  return run(process.execPath, [cliPath, ...args], options)
+  return run(process.execPath, [cliPath, ...withTransport(args)], options)
+}
+
+/** A command line that mounts, with the transport that is wanted; any other one as it is. */
+function withTransport(args: readonly string[]): string[] {
+  const [first = ''] = args
+  if (first === 'mount') {
+    return ['mount', ...transportArgs, ...args.slice(1)]
+  }
+  return /^[a-z]+$/.test(first) || args.length < 2 ? [...args] : [...transportArgs, ...args]
 }
 
 /** Starts `vmssfs -f` and waits until the mount answers. Fails with what the command says if it ends before. */
@@ -169,7 +181,7 @@ export async function foreground(
   args: readonly string[] = [],
   options: RunOptions = {},
 ): Promise<Running> {
-  const running = start(process.execPath, [cliPath, '-f', ...args, evidence, mountpoint], options)
+  const running = start(process.execPath, [cliPath, '-f', ...transportArgs, ...args, evidence, mountpoint], options)
   let ended: Finished | undefined
   running.finished.then((finished) => {
     ended = finished
