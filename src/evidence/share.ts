@@ -35,17 +35,19 @@ export function fromPlain({ extents, files }: PlainExtents, known: Map<number, E
     known.set(handle.descriptor, file)
     return file
   })
-  return extents.map((extent): Extent => {
-    switch (extent.kind) {
-      case 'zero':
-      case 'bytes':
-        return extent
-      case 'file':
-        return { ...extent, file: here[extent.file] as EvidenceFile }
-      case 'refused':
-        return { ...extent, why: new EvidenceError(extent.why) }
-    }
-  })
+  return extents.map((extent) => extentOf(extent, here))
+}
+
+function extentOf(extent: PlainExtent, here: readonly EvidenceFile[]): Extent {
+  switch (extent.kind) {
+    case 'zero':
+    case 'bytes':
+      return extent
+    case 'file':
+      return { ...extent, file: here[extent.file] as EvidenceFile }
+    case 'refused':
+      return { ...extent, why: new EvidenceError(extent.why) }
+  }
 }
 
 function plainExtent(extent: Extent, numberOf: (file: EvidenceFile) => number): PlainExtent {
