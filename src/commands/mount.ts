@@ -1,5 +1,6 @@
 import { closeSync, openSync } from 'node:fs'
 import { type Mount, type MountOptions, mount } from '../fuse/mount.ts'
+import { chooseTransport } from '../fuse/transports.ts'
 import { ENDING_SIGNALS, READY } from './background.ts'
 import { UsageError } from './errors.ts'
 import { type EvidenceArguments, openTree } from './evidence.ts'
@@ -22,6 +23,11 @@ export interface MountArguments extends EvidenceArguments {
 /** More threads than any machine could feed. */
 const MOST_WORKERS = 256
 
+const STANDARD_ERROR = 2
+
+/** A millisecond each. */
+const MOST_TRIES = 2000
+
 /** What the kernel can count in bytes. */
 const MOST_READ_AHEAD = 4_194_303
 
@@ -35,6 +41,8 @@ export async function mountCheckpoint(evidence: string, mountpoint: string, give
   if (given.logFile !== undefined) {
     logTo(given.logFile)
   }
+  // Before the evidence is opened, so that what the transport starts is there by then.
+  const transport = await chooseTransport(options.transport, options.workers)
   const { root } = openTree(evidence, given)
   // Heard from now on, so that no signal can end us between mounting and being able to unmount.
   const signalled = new Promise<void>((resolve) => {
@@ -42,7 +50,7 @@ export async function mountCheckpoint(evidence: string, mountpoint: string, give
       process.on(signal, () => resolve())
     }
   })
-  const mounted = await mount(root, mountpoint, options)
+  const mounted = await mount(root, mountpoint, options, transport)
   if (process.send !== undefined) {
     becomeDaemon()
   }
@@ -71,10 +79,24 @@ function numberFrom(option: string, text: string, least: number, most: number): 
 function becomeDaemon(): void {
   process.send?.(READY)
   process.disconnect()
-  closeSync(2)
-  // Takes the lowest number that is free, which is the one just closed.
-  openSync('/dev/null', 'a')
+  silenceStandardError()
   process.chdir('/')
+}
+
+/**
+ * Puts /dev/null in the place of standard error. A file that is opened gets the lowest number that is free, so it is the one
+ * just closed, unless another thread opens something at that very moment: then it is waited until that is closed again.
+ */
+function silenceStandardError(): void {
+  closeSync(STANDARD_ERROR)
+  for (let tries = 0; tries < MOST_TRIES; tries++) {
+    const descriptor = openSync('/dev/null', 'a')
+    if (descriptor === STANDARD_ERROR) {
+      return
+    }
+    closeSync(descriptor)
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1)
+  }
 }
 
 async function end(mounted: Mount): Promise<void> {

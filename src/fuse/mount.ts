@@ -6,7 +6,7 @@ import { findMount, isMounted } from './mount-table.ts'
 import { prepareMountpoint, userMayAllowOthers } from './mountpoint.ts'
 import { Operations } from './operations.ts'
 import { raiseReadAhead } from './read-ahead.ts'
-import { chooseTransport, type Transport } from './transports.ts'
+import { type ChosenTransport, chooseTransport, type Transport } from './transports.ts'
 import { detach, unmount } from './unmount.ts'
 
 const debug = createDebug('vmssfs:fuse')
@@ -79,17 +79,37 @@ export interface Mount {
 }
 
 /**
- * Mounts a tree, read-only, and serves it from this process until it is unmounted.
+ * Mounts a tree, read-only, and serves it from this process until it is unmounted, by a transport that was chosen before or
+ * that the options name.
  *
  * @throws MountError
  */
-export async function mount(root: Directory, path: string, given: Partial<MountOptions> = {}): Promise<Mount> {
+export async function mount(
+  root: Directory,
+  path: string,
+  given: Partial<MountOptions> = {},
+  chosen?: ChosenTransport,
+): Promise<Mount> {
   const options = { ...defaultMountOptions(), ...given }
+  const transport = chosen ?? (await chooseTransport(options.transport, options.workers))
+  try {
+    return await mountWith(transport, root, path, options)
+  } catch (error) {
+    transport.cancel()
+    throw error
+  }
+}
+
+async function mountWith(
+  transport: ChosenTransport,
+  root: Directory,
+  path: string,
+  options: MountOptions,
+): Promise<Mount> {
   if ((options.allowOther || options.allowRoot) && !userMayAllowOthers()) {
     const hint = 'have root add that line to /etc/fuse.conf, or mount without allow_other and allow_root'
     throw new MountError('/etc/fuse.conf: expected the line user_allow_other, found none', hint)
   }
-  const transport = await chooseTransport(options.transport)
   const mountpoint = await prepareMountpoint(path, transport.name)
   const served = await transport.serve(new Operations(root, options), mountpoint, options)
   const entry = await findMount(mountpoint)

@@ -7,10 +7,13 @@ import { hasProgram, isRoot } from './programs.ts'
 /** How the kernel's requests reach us: over its own protocol on /dev/fuse, or through the package fuse-native. */
 export type Transport = 'kernel' | 'fuse-native'
 
-/** A transport that was chosen. */
+/** A transport that was chosen, and may have threads that wait for work already. */
 export interface ChosenTransport {
   readonly name: Transport
+  /** Mounts and serves; once, and not after `cancel`. */
   serve(operations: Operations, mountpoint: string, options: MountOptions): Promise<Served>
+  /** Lets go of it, where it is not going to serve after all. */
+  cancel(): void
 }
 
 /** The first Linux that speaks a protocol that we answer, 7.31. */
@@ -18,21 +21,21 @@ const OLDEST_LINUX = [5, 2] as const
 
 /**
  * The transport of that name; `auto` takes the kernel's own where that is possible. What a transport needs is loaded only
- * when it is chosen.
+ * when it is chosen, and started at once: whoever chooses before he opens the evidence, mounts sooner.
  *
  * @throws MountError if the one that was asked for is not possible here.
  */
-export async function chooseTransport(wish: Transport | 'auto'): Promise<ChosenTransport> {
+export async function chooseTransport(wish: Transport | 'auto' = 'auto', workers?: number): Promise<ChosenTransport> {
   const obstacle = wish === 'fuse-native' ? undefined : await kernelObstacle()
   if (wish === 'kernel' && obstacle !== undefined) {
     throw new MountError(`--transport kernel: ${obstacle}`, '--transport fuse-native')
   }
   if (wish === 'fuse-native' || obstacle !== undefined) {
     const { serveWithFuseNative } = await import('./native.ts')
-    return { name: 'fuse-native', serve: serveWithFuseNative }
+    return { name: 'fuse-native', serve: serveWithFuseNative, cancel: () => undefined }
   }
-  const { serveWithKernel } = await import('./kernel/transport.ts')
-  return { name: 'kernel', serve: serveWithKernel }
+  const { startKernelTransport } = await import('./kernel/transport.ts')
+  return startKernelTransport(workers)
 }
 
 /** Why the kernel's protocol cannot be spoken here, if it cannot. */

@@ -32,13 +32,17 @@ export async function registerBackingFiles(
   files: readonly File[],
 ): Promise<ReadonlyMap<number, number>> {
   const backing = new Map<number, number>()
+  const candidates = files.flatMap((file) => {
+    const evidence = wholeEvidence(file)
+    return evidence === undefined ? [] : [[file.inode, evidence] as const]
+  })
+  if (candidates.length === 0) {
+    return backing
+  }
   try {
     const libc = await loadLibc()
-    for (const file of files) {
-      const evidence = wholeEvidence(file)
-      if (evidence !== undefined) {
-        backing.set(file.inode, register(libc, device, evidence))
-      }
+    for (const [inode, evidence] of candidates) {
+      backing.set(inode, register(libc, device, evidence))
     }
   } catch (error) {
     debug('no passthrough: %s', (error as Error).message)

@@ -8,6 +8,7 @@ import type { MountOptions, Served } from '../mount.ts'
 import { findMount } from '../mount-table.ts'
 import { EPROTO, type Operations } from '../operations.ts'
 import { isRoot } from '../programs.ts'
+import type { ChosenTransport } from '../transports.ts'
 import { detach, unmountCommand } from '../unmount.ts'
 import { answer } from './answers.ts'
 import { receive, send, sendError } from './device.ts'
@@ -38,33 +39,29 @@ const HEADER_UNIQUE = IN_HEADER.offsetOf('unique')
 
 /**
  * The transport that speaks the kernel's protocol itself: mounts, and serves the operations from threads until the mount is
- * gone. Resolves once the kernel has greeted us.
- *
- * @throws MountError
+ * gone. The threads are started at once, `count` of them or as many as suit the machine.
  */
-export async function serveWithKernel(
+export function startKernelTransport(count = defaultWorkerCount()): ChosenTransport {
+  const workers = new Workers(count)
+  return {
+    name: 'kernel',
+    serve: (operations, mountpoint, options) => serve(workers, operations, mountpoint, options),
+    cancel: () => workers.cancel(),
+  }
+}
+
+/** Mounts and serves. Resolves once the kernel has greeted us. */
+async function serve(
+  workers: Workers,
   operations: Operations,
   mountpoint: string,
   options: MountOptions,
 ): Promise<Served> {
   let settings: Settings = { owner: options.allowRoot ? process.getuid?.() : undefined, backing: new Map() }
-  const workers = new Workers(options.workers ?? defaultWorkerCount(), (bytes) => {
-    const reply = replyTo(bytes, (request) => {
-      publishWhatIsRead(request)
-      return answer(operations, settings, request)
-    })
-    if (reply !== undefined && workers.device !== undefined) {
-      send(workers.device, reply)
-    }
-  })
-  const publishWhatIsRead = ({ opcode, inode }: Request) => {
-    const node = opcode === OPCODES.READ ? operations.node(inode) : undefined
-    if (node?.kind === 'file' && sizeOf(node.extents) >= WORTH_PUBLISHING) {
-      workers.publish(inode, node.extents)
-    }
-  }
   let device = -1
   try {
+    // Threads that cannot be started must not leave a mount behind that nobody answers.
+    await workers.ready
     device = await mountDevice(mountpoint, options)
     const { passthrough } = greet(device, options.passthrough && isRoot())
     if (passthrough) {
@@ -79,8 +76,24 @@ export async function serveWithKernel(
     throw error
   }
   debug('%s: %d threads, %d files with a backing file', mountpoint, workers.count, settings.backing.size)
-  workers.serve(device, settings)
+  workers.serve(device, settings, (bytes) => {
+    const reply = replyTo(bytes, (request) => {
+      publishWhatIsRead(workers, operations, request)
+      return answer(operations, settings, request)
+    })
+    if (reply !== undefined && workers.device !== undefined) {
+      send(workers.device, reply)
+    }
+  })
   return { ended: workers.ended, ...endings(mountpoint, (await findMount(mountpoint))?.id, workers) }
+}
+
+/** Gives the threads the table of a file that is being read, unless it is small. */
+function publishWhatIsRead(workers: Workers, operations: Operations, { opcode, inode }: Request): void {
+  const node = opcode === OPCODES.READ ? operations.node(inode) : undefined
+  if (node?.kind === 'file' && sizeOf(node.extents) >= WORTH_PUBLISHING) {
+    workers.publish(inode, node.extents)
+  }
 }
 
 /** A thread for each processor: more of them take turns. Each costs about 10 MiB of memory. */

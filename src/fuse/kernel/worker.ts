@@ -44,6 +44,7 @@ const REPLY_LENGTH = OUT_HEADER.offsetOf('len') / WORD
 const REPLY_UNIQUE = OUT_HEADER.offsetOf('unique') / WORD
 const READ_REQUEST_SIZE = IN_HEADER.size + READ_IN.size
 
+tell({ kind: 'ready' })
 control.waitForStart()
 hearNews()
 serve(control.device)

@@ -18,8 +18,9 @@ export type ToWorker =
   | { readonly kind: 'settings'; readonly settings: Settings }
   | { readonly kind: 'table'; readonly inode: number; readonly table: PlainExtents }
 
-/** What a thread has to say: a request that needs the tree, an evidence file that has changed, a bug of ours. */
+/** What a thread has to say: that it has loaded what it needs, a request that needs the tree, an evidence file that has changed, a bug of ours. */
 export type FromWorker =
+  | { readonly kind: 'ready' }
   | { readonly kind: 'request'; readonly bytes: ArrayBuffer }
   | { readonly kind: 'change'; readonly descriptor: number; readonly found: string }
   | { readonly kind: 'bug'; readonly text: string }
@@ -27,30 +28,48 @@ export type FromWorker =
 /** Of the heap of a thread, in MiB: what it needs, it allocates once. */
 const HEAP_LIMITS = { maxYoungGenerationSizeMb: 1, maxOldGenerationSizeMb: 64 }
 
-/** The threads of a mount. They are started before there is a device, so that their starting costs no time. */
+/**
+ * The threads of a mount. The first is started before there is a device, so that its starting costs no time, and the others
+ * when it serves, so that they do not keep processors from what comes before.
+ */
 export class Workers {
+  /** Resolves when the first can serve. Rejects if it cannot be started. */
+  readonly ready: Promise<void>
   /** Resolves when all have ended, because the mount has. */
   readonly ended: Promise<void>
   readonly #control: Control
-  readonly #workers: Worker[] = []
+  readonly #count: number
+  readonly #endings: Promise<void>[] = []
+  #onRequest: (bytes: Buffer) => void = () => undefined
   readonly #ports: MessagePort[] = []
   readonly #published = new Set<number>()
   readonly #evidence = new Map<number, EvidenceFile>()
 
-  constructor(count: number, onRequest: (bytes: Buffer) => void) {
+  constructor(count: number) {
     this.#control = new Control(count)
-    const endings = Array.from({ length: count }, (_, thread) => this.#start(thread, onRequest))
-    this.ended = Promise.all(endings).then(() => this.#close())
+    this.#count = count
+    const first = this.#start(0)
+    this.ready = first.ready
+    this.ended = first.ended.then(() => this.#end())
+    // Whoever waits for it hears of it.
+    this.ready.catch(() => undefined)
   }
 
-  /** Lets them serve the device, which belongs to them from now on. */
-  serve(device: number, settings: Settings): void {
+  /** Lets them serve the device, which belongs to them from now on, and pass on what needs the tree. */
+  serve(device: number, settings: Settings, onRequest: (bytes: Buffer) => void): void {
+    this.#onRequest = onRequest
+    for (let thread = 1; thread < this.#count; thread++) {
+      const { ready, ended } = this.#start(thread)
+      // The others serve without it, and why it cannot is said.
+      ready.catch(() => undefined)
+      this.#endings.push(ended)
+    }
     this.#tell({ kind: 'settings', settings })
     this.#control.start(device)
   }
 
   get count(): number {
-    return this.#workers.length
+    return this.#count
   }
 
   /** Lets them end: there will be no device. */
@@ -67,7 +86,7 @@ export class Workers {
     return this.#control.device !== 0 && this.#control.alive > 0
   }
 
-  /** Gives every thread the table of a file, so that they can read it without asking; it is plain data, or nothing is done. */
+  /** Gives every thread the table of a file, once, so that it can read that without asking. */
   publish(inode: number, extents: Extents): void {
     if (this.#published.has(inode)) {
       return
@@ -98,7 +117,7 @@ export class Workers {
     }
   }
 
-  #start(thread: number, onRequest: (bytes: Buffer) => void): Promise<void> {
+  #start(thread: number): { ready: Promise<void>; ended: Promise<void> } {
     const { port1, port2 } = new MessageChannel()
     const setup: WorkerSetup = { memory: this.#control.memory, thread, port: port2 }
     // What is built has this name; the compiler rewrites those of imports only.
@@ -108,18 +127,7 @@ export class Workers {
       resourceLimits: HEAP_LIMITS,
     })
     this.#ports.push(port1)
-    this.#workers.push(worker)
-    worker.on('message', (message: FromWorker) => {
-      switch (message.kind) {
-        case 'request':
-          return onRequest(Buffer.from(message.bytes))
-        case 'change':
-          return this.#evidence.get(message.descriptor)?.noteChange(message.found)
-        case 'bug':
-          return sayBug(message.text)
-      }
-    })
-    return new Promise((resolve) => {
+    const ended = new Promise<void>((resolve) => {
       worker.on('error', (error) => sayBug(`${error.stack}`))
       worker.on('exit', () => {
         // It has said so itself, unless it met a sudden end.
@@ -127,6 +135,22 @@ export class Workers {
         resolve()
       })
     })
+    const ready = new Promise<void>((resolve, reject) => {
+      worker.on('message', (message: FromWorker) => {
+        switch (message.kind) {
+          case 'ready':
+            return resolve()
+          case 'request':
+            return this.#onRequest(Buffer.from(message.bytes))
+          case 'change':
+            return this.#evidence.get(message.descriptor)?.noteChange(message.found)
+          case 'bug':
+            return sayBug(message.text)
+        }
+      })
+      ended.then(() => reject(new Error('a thread could not be started')))
+    })
+    return { ready, ended }
   }
 
   #tell(message: ToWorker): void {
@@ -135,7 +159,8 @@ export class Workers {
     }
   }
 
-  #close(): void {
+  async #end(): Promise<void> {
+    await Promise.all(this.#endings)
     for (const port of this.#ports) {
       port.close()
     }
