@@ -824,6 +824,7 @@ describe('an ordinary user', { skip: mountSkip || ordinaryUserSkip }, () => {
       assert.deepEqual([...new Set(owners.trim().split('\n'))], [`${ORDINARY_ID} ${ORDINARY_ID}`])
       const { status, stderr } = await runCommand(['unmount', mountpoint], { asOrdinaryUser })
       assert.equal(status, 0, stderr)
+      await eventually('the daemon has ended', () => daemonsOf(mountpoint).length === 0)
 
       const { child, finished } = await foreground(rich, mountpoint, [], { asOrdinaryUser })
       child.kill('SIGTERM')
