@@ -4,6 +4,7 @@ import { statSync } from 'node:fs'
 import { constants } from 'node:os'
 import { basename } from 'node:path'
 import type { Readable } from 'node:stream'
+import { setImmediate } from 'node:timers/promises'
 import { printable } from '../evidence/printable.ts'
 import { commandLine, unmountCommand } from '../fuse/unmount.ts'
 
@@ -21,17 +22,17 @@ export async function mountInBackground(evidence: string, mountpoint: string): P
   const [node, command, ...rest] = process.argv as [string, string, ...string[]]
   const args = [...process.execArgv, command, 'mount', '--foreground', ...rest.slice(rest[0] === 'mount' ? 1 : 0)]
   const daemon = spawn(node, args, { detached: true, stdio: ['ignore', 'ignore', 'pipe', 'ipc'] })
-  const errors = daemon.stderr as Readable
-  errors.pipe(process.stderr)
+  ;(daemon.stderr as Readable).pipe(process.stderr)
   for (const signal of ENDING_SIGNALS) {
     process.on(signal, () => daemon.kill(signal))
   }
   const ready = once(daemon, 'message').then(() => 0)
-  const exited = once(daemon, 'exit').then(
+  const ended = once(daemon, 'close').then(
     ([code, signal]) => code ?? 128 + constants.signals[signal as NodeJS.Signals],
   )
-  // Ready or not, it closes standard error behind its last word.
-  const [code] = await Promise.all([Promise.race([ready, exited]), once(errors, 'close')])
+  const code = await Promise.race([ready, ended])
+  // What the daemon wrote before it said that it is ready is in the pipe, and read in this turn of the event loop.
+  await setImmediate()
   if (code === 0) {
     statSync(mountpoint)
     const unmount = commandLine(unmountCommand(mountpoint))

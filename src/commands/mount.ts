@@ -1,4 +1,3 @@
-import { closeSync, openSync } from 'node:fs'
 import { type Mount, type MountOptions, mount } from '../fuse/mount.ts'
 import { chooseTransport } from '../fuse/transports.ts'
 import { ENDING_SIGNALS, READY } from './background.ts'
@@ -22,11 +21,6 @@ export interface MountArguments extends EvidenceArguments {
 
 /** More threads than any machine could feed. */
 const MOST_WORKERS = 256
-
-const STANDARD_ERROR = 2
-
-/** A millisecond each. */
-const MOST_TRIES = 2000
 
 /** What the kernel can count in bytes. */
 const MOST_READ_AHEAD = 4_194_303
@@ -75,28 +69,14 @@ function numberFrom(option: string, text: string, least: number, most: number): 
   return number
 }
 
-/** Lets go of everything that belongs to whoever started us: the channel, standard error and the folder we stand in. */
+/**
+ * Lets go of what belongs to whoever started us: the channel and the folder we stand in. Standard error stays open though
+ * nobody reads it any more: another thread could get its number, and what libraries write there would go astray.
+ */
 function becomeDaemon(): void {
   process.send?.(READY)
   process.disconnect()
-  silenceStandardError()
   process.chdir('/')
-}
-
-/**
- * Puts /dev/null in the place of standard error. A file that is opened gets the lowest number that is free, so it is the one
- * just closed, unless another thread opens something at that very moment: then it is waited until that is closed again.
- */
-function silenceStandardError(): void {
-  closeSync(STANDARD_ERROR)
-  for (let tries = 0; tries < MOST_TRIES; tries++) {
-    const descriptor = openSync('/dev/null', 'a')
-    if (descriptor === STANDARD_ERROR) {
-      return
-    }
-    closeSync(descriptor)
-    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1)
-  }
 }
 
 async function end(mounted: Mount): Promise<void> {
