@@ -2,7 +2,7 @@ import { constants } from 'node:os'
 import createDebug from 'debug'
 import { EvidenceError } from '../evidence/errors.ts'
 import { nextData, nextHole, read, sizeOf, storedSizeOf } from '../evidence/extents.ts'
-import { type Directory, type File, lookup, type Node, walk } from '../tree/node.ts'
+import { type Directory, type File, lookup, type Node } from '../tree/node.ts'
 
 const debug = createDebug('vmssfs:fuse')
 
@@ -63,17 +63,7 @@ export class Operations {
   constructor(root: Directory, ownership: Ownership) {
     this.#root = root
     this.#ownership = ownership
-    for (const [, node] of walk(root)) {
-      this.#nodes[node.inode] = node
-      this.#count++
-      if (node.kind === 'directory') {
-        for (const entry of node.entries.values()) {
-          if (entry.kind === 'directory') {
-            this.#parents.set(entry, node)
-          }
-        }
-      }
-    }
+    this.#add(root)
   }
 
   /** How many nodes there are. */
@@ -88,6 +78,20 @@ export class Operations {
 
   node(inode: number): Node | undefined {
     return this.#nodes[inode]
+  }
+
+  /** Takes in a node and all below it. */
+  #add(node: Node): void {
+    this.#nodes[node.inode] = node
+    this.#count++
+    if (node.kind === 'directory') {
+      for (const entry of node.entries.values()) {
+        if (entry.kind === 'directory') {
+          this.#parents.set(entry, node)
+        }
+        this.#add(entry)
+      }
+    }
   }
 
   /** What a folder holds, itself as `.` and its parent as `..` first; the root is its own parent. Always the same list. */
