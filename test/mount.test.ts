@@ -634,7 +634,26 @@ describe('the life of a mount', { skip: mountSkip }, () => {
     )
   }
 
-  test('a mount whose daemon was killed is cleared by the next one', TEST, () =>
+  test('a mount whose daemon is killed goes away, and nothing stays', TEST, () =>
+    mounted(rich, [], async (mountpoint) => {
+      const daemon = daemonOf(mountpoint)
+      const children = childrenOf(daemon)
+      assert.ok(children.length > 0, 'somebody watches')
+      process.kill(daemon, 'SIGKILL')
+      await eventually('it is unmounted', () => mountsAt(mountpoint).length === 0)
+      await eventually('all have ended', () => [daemon, ...children].every(hasEnded))
+    }),
+  )
+
+  test('who watches a mount ends with its daemon', TEST, () =>
+    mounted(rich, [], async (mountpoint) => {
+      const pids = [daemonOf(mountpoint), ...childrenOf(daemonOf(mountpoint))]
+      assert.equal((await runCommand(['unmount', mountpoint])).status, 0)
+      await eventually('all have ended', () => pids.every(hasEnded))
+    }),
+  )
+
+  test('a mount whose daemon and watcher were killed is cleared by the next one', TEST, () =>
     mounted(rich, [], async (mountpoint) => {
       await killDaemon(mountpoint)
       const ls = await run('ls', [mountpoint])
@@ -648,7 +667,7 @@ describe('the life of a mount', { skip: mountSkip }, () => {
     }),
   )
 
-  test('a mount whose daemon was killed is cleared by unmount', TEST, () =>
+  test('a mount whose daemon and watcher were killed is cleared by unmount', TEST, () =>
     mounted(rich, [], async (mountpoint) => {
       await killDaemon(mountpoint)
       const { status, stderr } = await runCommand(['unmount', mountpoint])
@@ -878,8 +897,27 @@ function linkTarget(path: string): string {
   }
 }
 
+/** Kills a daemon, and before that the process which would clear its mount. */
 async function killDaemon(mountpoint: string): Promise<void> {
   const daemon = daemonOf(mountpoint)
-  process.kill(daemon, 'SIGKILL')
-  await eventually('the daemon is killed', () => hasEnded(daemon))
+  for (const pid of [...childrenOf(daemon), daemon]) {
+    process.kill(pid, 'SIGKILL')
+    await eventually(`${pid} is killed`, () => hasEnded(pid))
+  }
+}
+
+function childrenOf(pid: number): number[] {
+  const parent = new RegExp(`^PPid:\\t${pid}$`, 'm')
+  return readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name) && parent.test(statusOf(name)))
+    .map(Number)
+}
+
+function statusOf(pid: string): string {
+  try {
+    return readFileSync(`/proc/${pid}/status`, 'utf8')
+  } catch {
+    // It has ended since.
+    return ''
+  }
 }

@@ -20,9 +20,9 @@ export async function findMount(path: string): Promise<MountEntry | undefined> {
   return (await readMounts()).findLast((entry) => entry.mountpoint === path)
 }
 
-/** Whether the mount is still in the table. */
-export async function isMounted(id: string): Promise<boolean> {
-  return (await readMounts()).some((entry) => entry.id === id)
+/** The mount of that number; undefined if it is not there any more. */
+export async function findMountById(id: string): Promise<MountEntry | undefined> {
+  return (await readMounts()).find((entry) => entry.id === id)
 }
 
 async function readMounts(): Promise<MountEntry[]> {

@@ -2,12 +2,13 @@ import { setInterval as every } from 'node:timers/promises'
 import createDebug from 'debug'
 import type { Directory } from '../tree/node.ts'
 import { MountError } from './errors.ts'
-import { findMount, isMounted } from './mount-table.ts'
+import { findMount, findMountById } from './mount-table.ts'
 import { prepareMountpoint, userMayAllowOthers } from './mountpoint.ts'
 import { Operations } from './operations.ts'
 import { raiseReadAhead } from './read-ahead.ts'
 import { type ChosenTransport, chooseTransport, type Transport } from './transports.ts'
 import { detach, unmount } from './unmount.ts'
+import { startWatcher } from './watch.ts'
 
 const debug = createDebug('vmssfs:fuse')
 
@@ -111,31 +112,38 @@ async function mountWith(
     throw new MountError('/etc/fuse.conf: expected the line user_allow_other, found none', hint)
   }
   const mountpoint = await prepareMountpoint(path, transport.name)
-  const served = await transport.serve(new Operations(root, options), mountpoint, options)
-  const entry = await findMount(mountpoint)
-  if (entry === undefined) {
-    throw new MountError(`${path}: expected the mount in the mount table, found none`)
+  const watcher = startWatcher()
+  try {
+    const served = await transport.serve(new Operations(root, options), mountpoint, options)
+    const entry = await findMount(mountpoint)
+    if (entry === undefined) {
+      throw new MountError(`${path}: expected the mount in the mount table, found none`)
+    }
+    debug('%s: mounted, transport %s', mountpoint, transport.name)
+    watcher.watch(entry.id)
+    raiseReadAhead(entry.device, options.readAhead)
+    const ended = served.ended ?? untilGone(entry.id)
+    ended.then(watcher.stop)
+    return { mountpoint, ended, unmount: () => end(mountpoint, served) }
+  } catch (error) {
+    watcher.stop()
+    throw error
   }
-  debug('%s: mounted, transport %s', mountpoint, transport.name)
-  raiseReadAhead(entry.device, options.readAhead)
-  return {
-    mountpoint,
-    ended: served.ended ?? untilGone(entry.id),
-    async unmount() {
-      try {
-        await unmount(mountpoint)
-        return {}
-      } catch (error) {
-        await (served.detach?.() ?? detach(mountpoint))
-        return { detached: (error as Error).message }
-      }
-    },
+}
+
+async function end(mountpoint: string, served: Served): Promise<{ detached?: string }> {
+  try {
+    await unmount(mountpoint)
+    return {}
+  } catch (error) {
+    await (served.detach?.() ?? detach(mountpoint))
+    return { detached: (error as Error).message }
   }
 }
 
 async function untilGone(id: string): Promise<void> {
   for await (const _ of every(WATCH_INTERVAL)) {
-    if (!(await isMounted(id))) {
+    if ((await findMountById(id)) === undefined) {
       return
     }
   }
