@@ -132,6 +132,7 @@ describe('a guest that has everything', () => {
           kind: 'companion',
           file: vmem,
           offset: 0,
+          passthrough: false,
           assumption: null,
         },
         memoryMap: [
@@ -229,11 +230,12 @@ describe('a guest that lacks', () => {
         info.evidence.map(({ role }: { role: string }) => role),
         ['memory'],
       )
-      assert.equal(info.memory.size, PAGE)
+      assert.deepEqual([info.memory.size, info.memory.passthrough], [PAGE, true])
       assert.match(info.memory.assumption, /address 0/)
       assert.equal(info.notes.length, 2)
       const screen = await screenOf([vmem])
       assert.match(screen, /^Checkpoint +none, this is memory alone$/m)
+      assert.match(screen, /^Memory +4096 bytes, in guest\.vmem, byte for byte: passthrough is possible$/m)
       assert.match(screen, /^Notes +\S+guest\.vmem: no \.vmss or \.vmsn is beside it/m)
     }),
   )

@@ -676,6 +676,25 @@ describe('the life of a mount', { skip: mountSkip }, () => {
     }),
   )
 
+  test('a log keeps what a daemon says', TEST, () =>
+    temporary(async (directory) => {
+      const log = join(directory, 'log')
+      const checkpoint = writeGuest(join(directory, 'guest'))
+      await mounted(checkpoint, ['--log-file', log], async (mountpoint) => {
+        assert.match(
+          readFileSync(log, 'utf8'),
+          /^\S+Z .* is mounted on .*: transport (kernel|fuse-native), passthrough off\n$/,
+        )
+        await truncate(vmemOf(checkpoint), PAGE)
+        // It is noticed within a second of the next read.
+        await eventually('the change is said', async () => {
+          await assert.rejects(readFile(join(mountpoint, 'physmem.raw')), { code: 'EIO' })
+          return /^\S+Z .*expected the file as it was/m.test(readFileSync(log, 'utf8'))
+        })
+      })
+    }),
+  )
+
   test('unmount ends the mount and its daemon, however the place is spelled', TEST, () =>
     temporary(async (directory) => {
       const mountpoint = join(directory, 'mnt')

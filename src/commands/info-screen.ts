@@ -1,4 +1,5 @@
 import { hex } from '../evidence/errors.ts'
+import { wholeFile } from '../evidence/extents.ts'
 import { printable } from '../evidence/printable.ts'
 import type { Cpu } from '../guest/cpus.ts'
 import { modeOf } from '../guest/mode.ts'
@@ -99,7 +100,7 @@ function timeText(time: Date): string {
   return `${time.toISOString().slice(0, -'.000Z'.length).replace('T', ' ')} UTC`
 }
 
-function memoryLines({ guest, memSize }: Info, asked: boolean): string[] {
+function memoryLines({ guest, map, memSize }: Info, asked: boolean): string[] {
   const { memory } = guest
   if (memory === undefined) {
     const stated = memSize === undefined ? [] : [`the machine had ${sizeText(memSize)}`]
@@ -108,7 +109,11 @@ function memoryLines({ guest, memSize }: Info, asked: boolean): string[] {
   const { kind, file } = memory.image
   const size = memory.regions.reduce((sum, region) => sum + region.size, 0)
   const place = kind === 'inline' ? 'inside of the checkpoint' : `in ${printable(file.name)}`
-  return [`${sizeText(size)}, ${place}`, ...first(memoryMapText(memory).trimEnd().split('\n'), ITEMS_SHOWN, 'none')]
+  const passthrough = map && wholeFile(map) !== undefined ? ['byte for byte: passthrough is possible'] : []
+  return [
+    [sizeText(size), place, ...passthrough].join(', '),
+    ...first(memoryMapText(memory).trimEnd().split('\n'), ITEMS_SHOWN, 'none'),
+  ]
 }
 
 function cpuLines({ guest: { cpus, architecture }, cpuCount }: Info): string[] {

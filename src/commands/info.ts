@@ -1,7 +1,7 @@
 import { type Checkpoint, findTag } from '../checkpoint/parse.ts'
 import { numberOf } from '../checkpoint/values.ts'
 import { type EvidenceError, hex } from '../evidence/errors.ts'
-import { type Extent, type Extents, storedSizeOf } from '../evidence/extents.ts'
+import { type Extent, type Extents, storedSizeOf, wholeFile } from '../evidence/extents.ts'
 import type { EvidenceFile } from '../evidence/file.ts'
 import { readConfiguration } from '../guest/configuration.ts'
 import type { Cpu } from '../guest/cpus.ts'
@@ -125,7 +125,8 @@ function fileObject(guest: Guest, file: EvidenceFile): object {
 function memoryObject({ image, regions, assumption }: Memory, map: Extents): object {
   const size = regions.reduce((sum, region) => sum + region.size, 0)
   const { kind, file, offset } = image
-  return { size, stored: storedSizeOf(map), kind, file: file.path, offset, assumption: assumption ?? null }
+  const [stored, passthrough] = [storedSizeOf(map), wholeFile(map) !== undefined]
+  return { size, stored, kind, file: file.path, offset, passthrough, assumption: assumption ?? null }
 }
 
 function rangeObject(extent: Extent): object {

@@ -4,7 +4,7 @@ import { ENDING_SIGNALS, READY } from './background.ts'
 import { UsageError } from './errors.ts'
 import { type EvidenceArguments, openTree } from './evidence.ts'
 import { parseMountOptions } from './mount-options.ts'
-import { logTo, say } from './say.ts'
+import { logTo, note, say } from './say.ts'
 
 /** What the command line of `vmssfs mount` says besides the evidence and the mountpoint. */
 export interface MountArguments extends EvidenceArguments {
@@ -45,6 +45,8 @@ export async function mountCheckpoint(evidence: string, mountpoint: string, give
     }
   })
   const mounted = await mount(root, mountpoint, options, transport)
+  const passthrough = mounted.passthrough ? 'on' : 'off'
+  note(`${evidence} is mounted on ${mounted.mountpoint}: transport ${mounted.transport}, passthrough ${passthrough}`)
   if (process.send !== undefined) {
     becomeDaemon()
   }

@@ -9,6 +9,15 @@ let log: number | undefined
 export function say(text: string): void {
   const line = printable(text)
   process.stderr.write(`vmssfs: ${line}\n`)
+  record(line)
+}
+
+/** A line in the log alone. */
+export function note(text: string): void {
+  record(printable(text))
+}
+
+function record(line: string): void {
   if (log !== undefined) {
     writeSync(log, `${new Date().toISOString()} ${line}\n`)
   }

@@ -77,6 +77,12 @@ export function storedSizeOf(extents: Extents): number {
   return stored
 }
 
+/** The evidence file that a file shows from its first byte to its last, if there is one. */
+export function wholeFile([first, ...others]: Extents): EvidenceFile | undefined {
+  const isWhole = first?.kind === 'file' && first.offset === 0 && first.end === first.file.size
+  return isWhole && others.length === 0 ? first.file : undefined
+}
+
 /** Index of the extent that holds `offset`, or the number of extents if it is at or past the end. */
 export function locate(extents: Extents, offset: number): number {
   let low = 0

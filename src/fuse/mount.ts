@@ -60,6 +60,8 @@ export function defaultMountOptions(): MountOptions {
 
 /** What a transport has to say of the mount that it serves. */
 export interface Served {
+  /** Whether the kernel reads a file of the tree by itself. */
+  readonly passthrough: boolean
   /** Resolves when the mount is gone, if the transport can tell. */
   readonly ended?: Promise<void>
   /** Takes a mount that is in use out of sight, and ends serving it if the transport can. */
@@ -70,6 +72,9 @@ export interface Served {
 export interface Mount {
   /** The absolute path, without links. */
   readonly mountpoint: string
+  readonly transport: Transport
+  /** Whether the kernel reads physmem.raw by itself, from the evidence. */
+  readonly passthrough: boolean
   /** Resolves when the mount is gone, whoever took it away. */
   readonly ended: Promise<void>
   /**
@@ -124,7 +129,8 @@ async function mountWith(
     raiseReadAhead(entry.device, options.readAhead)
     const ended = served.ended ?? untilGone(entry.id)
     ended.then(watcher.stop)
-    return { mountpoint, ended, unmount: () => end(mountpoint, served) }
+    const { passthrough } = served
+    return { mountpoint, transport: transport.name, passthrough, ended, unmount: () => end(mountpoint, served) }
   } catch (error) {
     watcher.stop()
     throw error

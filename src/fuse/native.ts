@@ -38,7 +38,7 @@ export async function serveWithFuseNative(
       }),
   )
   // libfuse 2.9 does not tell when the mount is gone.
-  return {}
+  return { passthrough: false }
 }
 
 async function load(): Promise<typeof import('fuse-native')> {

@@ -1,5 +1,6 @@
 import { closeSync, constants, fstatSync, openSync } from 'node:fs'
 import createDebug from 'debug'
+import { wholeFile } from '../../evidence/extents.ts'
 import type { EvidenceFile } from '../../evidence/file.ts'
 import { i32, Struct, u32, u64 } from '../../evidence/struct.ts'
 import type { File } from '../../tree/node.ts'
@@ -33,7 +34,7 @@ export async function registerBackingFiles(
 ): Promise<ReadonlyMap<number, number>> {
   const backing = new Map<number, number>()
   const candidates = files.flatMap((file) => {
-    const evidence = wholeEvidence(file)
+    const evidence = wholeFile(file.extents)
     return evidence === undefined ? [] : [[file.inode, evidence] as const]
   })
   if (candidates.length === 0) {
@@ -48,13 +49,6 @@ export async function registerBackingFiles(
     debug('no passthrough: %s', (error as Error).message)
   }
   return backing
-}
-
-/** The evidence file that the file shows from its first byte to its last, if there is one. */
-function wholeEvidence({ extents }: File): EvidenceFile | undefined {
-  const [extent, ...others] = extents
-  const isWhole = extent?.kind === 'file' && extent.offset === 0 && extent.end === extent.file.size
-  return isWhole && others.length === 0 ? extent.file : undefined
 }
 
 function register(libc: Libc, device: number, evidence: EvidenceFile): number {

@@ -85,7 +85,8 @@ async function serve(
       send(workers.device, reply)
     }
   })
-  return { ended: workers.ended, ...endings(mountpoint, (await findMount(mountpoint))?.id, workers) }
+  const id = (await findMount(mountpoint))?.id
+  return { passthrough: settings.backing.size > 0, ended: workers.ended, ...endings(mountpoint, id, workers) }
 }
 
 /** Gives the threads the table of a file that is being read, unless it is small. */
