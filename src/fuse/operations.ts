@@ -23,6 +23,9 @@ const ADVISED_READ_SIZE = 131_072
 /** What `lseek` looks for (linux/fs.h); the kernel finds every other place by itself. */
 export const { SEEK_DATA, SEEK_HOLE } = { SEEK_DATA: 3, SEEK_HOLE: 4 }
 
+/** What the names of all extended attributes begin with. */
+export const ATTRIBUTE_PREFIX = 'user.vmss.'
+
 /** Whose the files are, and which of their permissions are taken away. */
 export interface Ownership {
   readonly uid: number
@@ -178,9 +181,9 @@ export class Operations {
       return NO_ATTRIBUTES
     }
     return new Map([
-      ['user.vmss.offset', `${origin.offset}`],
-      ['user.vmss.size', `${origin.size}`],
-      ['user.vmss.kind', origin.kind],
+      [`${ATTRIBUTE_PREFIX}offset`, `${origin.offset}`],
+      [`${ATTRIBUTE_PREFIX}size`, `${origin.size}`],
+      [`${ATTRIBUTE_PREFIX}kind`, origin.kind],
     ])
   }
 }

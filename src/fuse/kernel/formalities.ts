@@ -1,5 +1,5 @@
-import { EACCES, ENOSYS, EROFS } from '../operations.ts'
-import { FOPEN, OPCODES, OPEN_OUT } from './protocol.ts'
+import { ATTRIBUTE_PREFIX, EACCES, ENODATA, ENOSYS, EROFS } from '../operations.ts'
+import { FOPEN, GETXATTR_IN, OPCODES, OPEN_OUT } from './protocol.ts'
 import { type Answer, DONE, type Request } from './requests.ts'
 
 /** What one mount answers differently from another one. */
@@ -25,6 +25,8 @@ const ASKED_BY_THOSE_INSIDE: ReadonlySet<number> = new Set([
   OPCODES.RELEASE,
   OPCODES.RELEASEDIR,
 ])
+
+const PREFIX = Buffer.from(ATTRIBUTE_PREFIX)
 
 const CHANGES: ReadonlySet<number> = new Set([
   OPCODES.SETATTR,
@@ -53,6 +55,12 @@ function opensUnasked(settings: Settings): boolean {
 /** Whether it is an OPEN that hands a file over to the kernel, which should be looked at once more before that. */
 export function handsOver(settings: Settings, opcode: number, inode: number): boolean {
   return opcode === OPCODES.OPEN && settings.backing.has(inode)
+}
+
+/** Whether it is a GETXATTR for a name that no node has; ls(1) asks two of every file. */
+export function asksInVain(opcode: number, body: Buffer): boolean {
+  const [start, end] = [GETXATTR_IN.size, GETXATTR_IN.size + PREFIX.length]
+  return opcode === OPCODES.GETXATTR && (body.length < end || body.compare(PREFIX, 0, PREFIX.length, start, end) !== 0)
 }
 
 /** Whether everybody who gets this far may ask, so that the kernel may answer the next one from what it holds. */
@@ -85,6 +93,8 @@ export function formality(settings: Settings, { opcode, inode, body }: Request):
       return opensUnasked(settings) ? ENOSYS : open(settings.backing.get(inode), body)
     case OPCODES.OPENDIR:
       return isOpenToAll(settings) ? ENOSYS : open(undefined, body)
+    case OPCODES.GETXATTR:
+      return ENODATA
     case OPCODES.RELEASE:
     case OPCODES.RELEASEDIR:
     case OPCODES.DESTROY:

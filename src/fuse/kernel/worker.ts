@@ -11,7 +11,7 @@ import { EINVAL, EIO, errnoOf } from '../operations.ts'
 import { needsTree } from './answers.ts'
 import { Control } from './control.ts'
 import { receive, send, sendError } from './device.ts'
-import { formality, handsOver, refusal, type Settings } from './formalities.ts'
+import { asksInVain, formality, handsOver, refusal, type Settings } from './formalities.ts'
 import { IN_HEADER, MAX_READ_SIZE, OPCODES, OUT_HEADER, READ_IN, REQUEST_BUFFER_SIZE } from './protocol.ts'
 import { replyTo } from './requests.ts'
 import type { FromWorker, ToWorker, WorkerSetup } from './workers.ts'
@@ -139,7 +139,8 @@ function uniqueAsked(): bigint {
 /** Answers what needs no tree, and passes on the rest. */
 function answerOther(device: number, size: number): void {
   const opcode = asked[OPCODE] as number
-  if (size >= IN_HEADER.size && (needsTree(opcode) || handsOver(settings, opcode, asked[NODE] as number))) {
+  const isForTree = needsTree(opcode) && !asksInVain(opcode, request.subarray(IN_HEADER.size, size))
+  if (size >= IN_HEADER.size && (isForTree || handsOver(settings, opcode, asked[NODE] as number))) {
     const copy = requestMemory.slice(0, size)
     tell({ kind: 'request', bytes: copy }, [copy])
     return
