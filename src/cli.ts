@@ -1,34 +1,13 @@
 #!/usr/bin/env node
-import { constants } from 'node:os'
 import { Command, CommanderError, Option } from 'commander'
-import { IncompleteError, InterruptedError, MismatchError, OutputError, UsageError } from './commands/errors.ts'
+import { UsageError } from './commands/errors.ts'
 import type { EvidenceArguments } from './commands/evidence.ts'
 import type { HashArguments } from './commands/hash.ts'
 import type { InfoArguments } from './commands/info.ts'
 import type { ListArguments } from './commands/ls.ts'
 import type { MountArguments } from './commands/mount.ts'
+import { report } from './commands/report.ts'
 import type { TagArguments } from './commands/tags.ts'
-import { EvidenceError, type EvidenceErrorCode } from './evidence/errors.ts'
-import { printable } from './evidence/printable.ts'
-import { MountError } from './fuse/errors.ts'
-
-const [DONE, BUG, USAGE, MOUNT_FAILED, MISMATCH, OUTPUT_FAILED, SIGNALLED] = [0, 1, 2, 9, 10, 11, 128]
-
-/** Exit codes are part of the contract: README, "Exit codes". */
-const EVIDENCE_EXIT_CODES: Record<EvidenceErrorCode, number> = {
-  ambiguous: USAGE,
-  'not-a-checkpoint': 3,
-  unreadable: 3,
-  damaged: 3,
-  absent: 4,
-  'companion-missing': 5,
-  truncated: 6,
-  changed: 6,
-  encrypted: 7,
-  unsupported: 8,
-}
-
-const OUTPUT_EXIT_CODES = { exists: USAGE, failed: OUTPUT_FAILED }
 
 // Each command loads what it needs when it is called: the process that only starts a daemon should not parse the rest.
 const program = new Command('vmssfs')
@@ -141,48 +120,9 @@ function collect(list: string, lists: string[] = []): string[] {
   return [...lists, list]
 }
 
-/** Says what went wrong and returns the exit code. Only a bug shows a stack. */
-function report(error: unknown): number {
-  if (error instanceof EvidenceError) {
-    return complain(EVIDENCE_EXIT_CODES[error.code], error.message, error.hint, error.finding.choices)
-  }
-  if (error instanceof MountError) {
-    return complain(MOUNT_FAILED, printable(error.message), error.hint)
-  }
-  if (error instanceof OutputError) {
-    return error.kind === 'closed'
-      ? DONE
-      : complain(OUTPUT_EXIT_CODES[error.kind], printable(error.message), error.hint)
-  }
-  if (error instanceof IncompleteError) {
-    return complain(EVIDENCE_EXIT_CODES[error.first.code], printable(error.message))
-  }
-  if (error instanceof MismatchError) {
-    return complain(MISMATCH, printable(error.message))
-  }
-  if (error instanceof InterruptedError) {
-    return complain(SIGNALLED + constants.signals[error.signal], error.message)
-  }
-  if (error instanceof UsageError) {
-    return complain(USAGE, printable(error.message), 'vmssfs --help')
-  }
-  if (error instanceof CommanderError) {
-    // Help and its like are no errors, and have been printed.
-    return error.exitCode === 0
-      ? DONE
-      : complain(USAGE, printable(error.message.replace(/^error: /, '')), 'vmssfs --help')
-  }
-  process.stderr.write(`vmssfs: a bug: ${error instanceof Error ? error.stack : error}\n`)
-  return BUG
-}
-
-function complain(code: number, message: string, hint?: string, choices: readonly string[] = []): number {
-  const lines = [`vmssfs: ${message}`, ...choices.map((choice) => `        ${printable(choice)}`)]
-  if (hint !== undefined) {
-    lines.push(`        try: ${printable(hint)}`)
-  }
-  process.stderr.write(`${lines.join('\n')}\n`)
-  return code
+/** What commander has to say, help included, which is no error. */
+function reportUsage({ exitCode, message }: CommanderError): number {
+  return exitCode === 0 ? 0 : report(new UsageError(message.replace(/^error: /, '')))
 }
 
 // A daemon outlives the process that reads its standard error.
@@ -191,5 +131,5 @@ try {
   await program.parseAsync()
   process.exit()
 } catch (error) {
-  process.exit(report(error))
+  process.exit(error instanceof CommanderError ? reportUsage(error) : report(error))
 }

@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url'
 const TOP = fileURLToPath(new URL('../../', import.meta.url))
 
 /** In the order in which bytes travel: each may import from itself and from those before it. */
-const STAGES = ['evidence', 'checkpoint', 'guest', 'views', 'tree', 'fuse', 'commands']
+const STAGES = ['evidence', 'checkpoint', 'guest', 'views', 'tree', 'fuse', 'output', 'commands']
 
 /** What only these files may have in them. */
 const OWNERS: Record<string, { pattern: RegExp; files: string[] }> = {

@@ -1,9 +1,9 @@
 import { type Extents, read } from '../evidence/extents.ts'
 import { pageAligned } from '../evidence/page-aligned.ts'
+import { rangesOf } from '../output/ranges.ts'
+import { writeOut } from '../output/standard-output.ts'
 import { type EvidenceArguments, openTree } from './evidence.ts'
-import { rangesOf } from './ranges.ts'
 import { selectFiles } from './selection.ts'
-import { writeOut } from './standard-output.ts'
 
 const CHUNK_SIZE = 1024 * 1024
 const ZEROS = pageAligned(CHUNK_SIZE)

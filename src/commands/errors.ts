@@ -5,25 +5,6 @@ export class UsageError extends Error {
   override readonly name = 'UsageError'
 }
 
-/**
- * Output that cannot be written.
- *
- * - `closed`: whoever read it has enough, which is no failure
- * - `exists`: something stands in its place already
- * - `failed`: the operating system refuses
- */
-export class OutputError extends Error {
-  override readonly name = 'OutputError'
-  readonly kind: 'closed' | 'exists' | 'failed'
-  readonly hint: string | undefined
-
-  constructor(kind: OutputError['kind'], message: string, hint?: string) {
-    super(message)
-    this.kind = kind
-    this.hint = hint
-  }
-}
-
 /** Work that was done but for some files, each of which has been told of; `first` is what was wrong with the first of them. */
 export class IncompleteError extends Error {
   override readonly name = 'IncompleteError'

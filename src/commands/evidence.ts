@@ -1,9 +1,9 @@
 import { readFileSync } from 'node:fs'
 import { type Guest, type OpenOptions, openCheckpoint } from '../guest/guest.ts'
+import { say } from '../output/say.ts'
 import type { Directory } from '../tree/node.ts'
 import { planTree } from '../tree/plan.ts'
 import type { Provenance } from '../tree/provenance.ts'
-import { say } from './say.ts'
 
 /** What every command line can say of the evidence besides its path. */
 export interface EvidenceArguments extends OpenOptions {

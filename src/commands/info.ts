@@ -13,12 +13,12 @@ import { type Product, readProduct } from '../guest/product.ts'
 import { memSizeOf } from '../guest/regions.ts'
 import { roleOf } from '../guest/role.ts'
 import { type Times, timesOf } from '../guest/times.ts'
+import { jsonObjectLines } from '../output/json.ts'
+import { writeLines } from '../output/standard-output.ts'
 import { provenanceOf } from '../tree/provenance.ts'
 import { planRaw } from '../views/raw.ts'
 import { type EvidenceArguments, provenanceOfThisRun } from './evidence.ts'
 import { screenLines } from './info-screen.ts'
-import { jsonObjectLines } from './json.ts'
-import { writeLines } from './standard-output.ts'
 
 /** What the command line of `vmssfs info` says besides the evidence. */
 export interface InfoArguments extends EvidenceArguments {

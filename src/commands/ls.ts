@@ -1,11 +1,11 @@
 import { sizeOf, storedSizeOf } from '../evidence/extents.ts'
 import { printable } from '../evidence/printable.ts'
+import { jsonLine } from '../output/json.ts'
+import { writeLines } from '../output/standard-output.ts'
 import { cleanPath, follow } from '../tree/follow.ts'
 import { type Node, walk } from '../tree/node.ts'
 import { type EvidenceArguments, openTree } from './evidence.ts'
-import { jsonLine } from './json.ts'
 import { type Selected, type Source, select } from './selection.ts'
-import { writeLines } from './standard-output.ts'
 
 /** What the command line of `vmssfs ls` says besides the evidence and the path. */
 export interface ListArguments extends EvidenceArguments {

@@ -1,10 +1,10 @@
 import { type Mount, type MountOptions, mount } from '../fuse/mount.ts'
 import { chooseTransport } from '../fuse/transports.ts'
+import { logTo, note, say } from '../output/say.ts'
 import { ENDING_SIGNALS, READY } from './background.ts'
 import { UsageError } from './errors.ts'
 import { type EvidenceArguments, openTree } from './evidence.ts'
 import { parseMountOptions } from './mount-options.ts'
-import { logTo, note, say } from './say.ts'
 
 /** What the command line of `vmssfs mount` says besides the evidence and the mountpoint. */
 export interface MountArguments extends EvidenceArguments {

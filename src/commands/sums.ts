@@ -1,4 +1,4 @@
-import type { Algorithm } from './digests.ts'
+import type { Algorithm } from '../output/digests.ts'
 import { UsageError } from './errors.ts'
 
 /** A digest that a file should have. */

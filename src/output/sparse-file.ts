@@ -1,6 +1,6 @@
 import { closeSync, ftruncateSync, futimesSync, openSync, rmSync, write as writeCallback } from 'node:fs'
 import { promisify } from 'node:util'
-import { attempt, outputError } from './output.ts'
+import { attempt, outputError } from './attempt.ts'
 
 const write = promisify(writeCallback)
 
