@@ -7,6 +7,7 @@ import type { InfoArguments } from './commands/info.ts'
 import type { ListArguments } from './commands/ls.ts'
 import type { MountArguments } from './commands/mount.ts'
 import { report } from './commands/report.ts'
+import type { RunArguments } from './commands/run/inside.ts'
 import type { TagArguments } from './commands/tags.ts'
 
 // Each command loads what it needs when it is called: the process that only starts a daemon should not parse the rest.
@@ -31,19 +32,24 @@ function evidenceCommand(name: string, description: string, options: { isDefault
     .option('--note <text>')
 }
 
-evidenceCommand('mount', 'mount a checkpoint and its memory', { isDefault: true })
+/** An evidence command that mounts, with the options of how the mount is served. */
+function mountingCommand(name: string, description: string, options: { isDefault?: boolean } = {}): Command {
+  return evidenceCommand(name, description, options)
+    .addOption(
+      new Option('--transport <name>', 'how the kernel asks us')
+        .choices(['auto', 'kernel', 'fuse-native'])
+        .default('auto'),
+    )
+    .option('--workers <count>', 'threads that serve the kernel transport (default: one for each processor, 2 to 6)')
+    .option('--read-ahead <KiB>', 'how far the kernel reads ahead, where root mounts')
+    .option('--no-passthrough', 'do not let the kernel read the memory from the evidence by itself')
+}
+
+mountingCommand('mount', 'mount a checkpoint and its memory', { isDefault: true })
   .argument('<mountpoint>', 'an empty folder')
   .option('-f, --foreground', 'stay in the foreground until unmounted')
   .option('-o, --option <list>', 'allow_other,allow_root,default_permissions,uid=,gid=,umask=,fsname=', collect)
-  .addOption(
-    new Option('--transport <name>', 'how the kernel asks us')
-      .choices(['auto', 'kernel', 'fuse-native'])
-      .default('auto'),
-  )
   .option('--log-file <file>', 'append what is said, with the time, to this file')
-  .option('--workers <count>', 'threads that serve the kernel transport (default: one for each processor, 2 to 6)')
-  .option('--read-ahead <KiB>', 'how far the kernel reads ahead, where root mounts')
-  .option('--no-passthrough', 'do not let the kernel read the memory from the evidence by itself')
   .action(async (evidence: string, mountpoint: string, options: MountArguments) => {
     if (options.foreground) {
       const { mountCheckpoint } = await import('./commands/mount.ts')
@@ -51,6 +57,20 @@ evidenceCommand('mount', 'mount a checkpoint and its memory', { isDefault: true 
     } else {
       const { mountInBackground } = await import('./commands/background.ts')
       process.exitCode = await mountInBackground(evidence, mountpoint)
+    }
+  })
+
+mountingCommand('run', 'run a command on a mount that nobody else sees, and leave nothing')
+  .usage('[options] <evidence> -- <command...>')
+  .argument('<command...>', 'the command; {} in its arguments is the mountpoint, and so is $VMSSFS')
+  .addOption(new Option('--inside <folder>', 'mount on it, in a namespace that is there already').hideHelp())
+  .action(async (evidence: string, command: string[], options: RunArguments) => {
+    if (options.inside === undefined) {
+      const { runOutside } = await import('./commands/run/outside.ts')
+      process.exitCode = await runOutside()
+    } else {
+      const { runInside } = await import('./commands/run/inside.ts')
+      process.exitCode = await runInside(evidence, command, options.inside, options)
     }
   })
 

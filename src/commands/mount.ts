@@ -1,29 +1,18 @@
-import { type Mount, type MountOptions, mount } from '../fuse/mount.ts'
+import { type Mount, mount } from '../fuse/mount.ts'
 import { chooseTransport } from '../fuse/transports.ts'
 import { logTo, note, say } from '../output/say.ts'
 import { ENDING_SIGNALS, READY } from './background.ts'
-import { UsageError } from './errors.ts'
 import { type EvidenceArguments, openTree } from './evidence.ts'
 import { parseMountOptions } from './mount-options.ts'
+import { type TransportArguments, transportOptions } from './transport-options.ts'
 
 /** What the command line of `vmssfs mount` says besides the evidence and the mountpoint. */
-export interface MountArguments extends EvidenceArguments {
+export interface MountArguments extends EvidenceArguments, TransportArguments {
   readonly foreground?: boolean
   /** The lists behind -o. */
   readonly option?: readonly string[]
-  readonly transport?: MountOptions['transport']
-  readonly workers?: string
-  /** In KiB. */
-  readonly readAhead?: string
-  readonly passthrough?: boolean
   readonly logFile?: string
 }
-
-/** More threads than any machine could feed. */
-const MOST_WORKERS = 256
-
-/** What the kernel can count in bytes. */
-const MOST_READ_AHEAD = 4_194_303
 
 /**
  * Mounts, and serves until the mount is gone or a signal ends it.
@@ -51,24 +40,6 @@ export async function mountCheckpoint(evidence: string, mountpoint: string, give
     becomeDaemon()
   }
   await Promise.race([mounted.ended, signalled.then(() => end(mounted))])
-}
-
-function transportOptions(given: MountArguments): Partial<MountOptions> {
-  const { transport, workers, readAhead, passthrough } = given
-  return {
-    ...(transport === undefined ? {} : { transport }),
-    ...(workers === undefined ? {} : { workers: numberFrom('--workers', workers, 1, MOST_WORKERS) }),
-    ...(readAhead === undefined ? {} : { readAhead: numberFrom('--read-ahead', readAhead, 0, MOST_READ_AHEAD) }),
-    ...(passthrough === undefined ? {} : { passthrough }),
-  }
-}
-
-function numberFrom(option: string, text: string, least: number, most: number): number {
-  const number = Number(text)
-  if (!/^[0-9]+$/.test(text) || number < least || number > most) {
-    throw new UsageError(`${option}: expected a number from ${least} to ${most}, found "${text}"`)
-  }
-  return number
 }
 
 /**

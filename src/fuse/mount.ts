@@ -38,6 +38,8 @@ export interface MountOptions {
   readonly readAhead: number
   /** Let the kernel read a file of evidence that the tree shows whole by itself, where it can. */
   readonly passthrough: boolean
+  /** Have another process clear the mount if this one is killed before it could. */
+  readonly watch: boolean
 }
 
 /** What a mount has unless it is told otherwise: it belongs to whoever mounts, and to nobody else. */
@@ -55,6 +57,7 @@ export function defaultMountOptions(): MountOptions {
     workers: undefined,
     readAhead: DEFAULT_READ_AHEAD,
     passthrough: true,
+    watch: true,
   }
 }
 
@@ -117,7 +120,7 @@ async function mountWith(
     throw new MountError('/etc/fuse.conf: expected the line user_allow_other, found none', hint)
   }
   const mountpoint = await prepareMountpoint(path, transport.name)
-  const watcher = startWatcher()
+  const watcher = options.watch ? startWatcher() : undefined
   try {
     const served = await transport.serve(new Operations(root, options), mountpoint, options)
     const entry = await findMount(mountpoint)
@@ -125,14 +128,14 @@ async function mountWith(
       throw new MountError(`${path}: expected the mount in the mount table, found none`)
     }
     debug('%s: mounted, transport %s', mountpoint, transport.name)
-    watcher.watch(entry.id)
+    watcher?.watch(entry.id)
     raiseReadAhead(entry.device, options.readAhead)
     const ended = served.ended ?? untilGone(entry.id)
-    ended.then(watcher.stop)
+    ended.then(() => watcher?.stop())
     const { passthrough } = served
     return { mountpoint, transport: transport.name, passthrough, ended, unmount: () => end(mountpoint, served) }
   } catch (error) {
-    watcher.stop()
+    watcher?.stop()
     throw error
   }
 }
