@@ -128,8 +128,9 @@ export class Operations {
         return { ...common, linkCount: 2 + folders.length, size: 0, blocks: 0 }
       }
       case 'file': {
-        const blocks = Math.ceil(storedSizeOf(node.extents) / BLOCK_SIZE)
-        return { ...common, linkCount: 1, size: sizeOf(node.extents), blocks }
+        const { extents } = node
+        const blocks = Math.ceil(storedSizeOf(extents) / BLOCK_SIZE)
+        return { ...common, linkCount: 1, size: sizeOf(extents), blocks }
       }
       case 'link':
         return { ...common, linkCount: 1, size: Buffer.byteLength(node.target), blocks: 0 }
@@ -168,10 +169,11 @@ export class Operations {
     if (node?.kind !== 'file' || (whence !== SEEK_DATA && whence !== SEEK_HOLE)) {
       return node === undefined ? -ENOENT : -EINVAL
     }
-    if (offset >= sizeOf(node.extents)) {
+    const { extents } = node
+    if (offset >= sizeOf(extents)) {
       return -ENXIO
     }
-    return whence === SEEK_HOLE ? nextHole(node.extents, offset) : (nextData(node.extents, offset) ?? -ENXIO)
+    return whence === SEEK_HOLE ? nextHole(extents, offset) : (nextData(extents, offset) ?? -ENXIO)
   }
 
   /** The extended attributes of a node: where its value lies in the evidence, in decimal. */

@@ -28,7 +28,10 @@ export interface Origin {
   readonly kind: string
 }
 
-/** A file, whose table of extents is made when it is first asked for: most files of a mount are never looked at. */
+/**
+ * A file, whose table of extents is made when it is asked for: most files of a mount are never looked at. That of a single
+ * value is made each time, for it is small, and there are a great many; any other is kept.
+ */
 export class File {
   readonly kind = 'file'
   readonly inode: number
@@ -46,6 +49,9 @@ export class File {
   }
 
   get extents(): Extents {
+    if (this.origin !== undefined) {
+      return this.#plan()
+    }
     this.#extents ??= this.#plan()
     return this.#extents
   }

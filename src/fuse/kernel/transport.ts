@@ -3,6 +3,7 @@ import { closeSync, openSync, readFileSync, statfsSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import createDebug from 'debug'
 import { sizeOf } from '../../evidence/extents.ts'
+import type { File } from '../../tree/node.ts'
 import { MountError } from '../errors.ts'
 import type { MountOptions, Served } from '../mount.ts'
 import { findMount } from '../mount-table.ts'
@@ -22,8 +23,11 @@ import { Workers } from './workers.ts'
 
 const debug = createDebug('vmssfs:fuse')
 
-/** From what size in bytes on a file is worth giving its table to the threads: smaller ones are read once. */
-const WORTH_PUBLISHING = 262_144
+/** From what size in bytes on a file that shows no tag is worth giving its table to a thread: smaller ones are read once. */
+const WORTH_TEACHING = 262_144
+
+/** Who reads the file of one tag mostly reads the next ones too: up to which number behind it a thread learns of them. */
+const TAGS_AHEAD = 255
 
 /** Opens a path without asking anybody for what is there (asm-generic/fcntl.h); Node has no name for it. */
 const O_PATH = 0o10000000
@@ -76,9 +80,9 @@ async function serve(
     throw error
   }
   debug('%s: %d threads, %d files with a backing file', mountpoint, workers.count, settings.backing.size)
-  workers.serve(device, settings, (bytes) => {
+  workers.serve(device, settings, (bytes, thread) => {
     const reply = replyTo(bytes, (request) => {
-      publishWhatIsRead(workers, operations, request)
+      workers.teach(thread, [...filesWorthTeaching(operations, request)])
       return answer(operations, settings, request)
     })
     if (reply !== undefined && workers.device !== undefined) {
@@ -89,11 +93,21 @@ async function serve(
   return { passthrough: settings.backing.size > 0, ended: workers.ended, ...endings(mountpoint, id, workers) }
 }
 
-/** Gives the threads the table of a file that is being read, unless it is small. */
-function publishWhatIsRead(workers: Workers, operations: Operations, { opcode, inode }: Request): void {
+/** The file that a request reads, if it is likely to be read again, and the tags that are likely to be read next. */
+function* filesWorthTeaching(operations: Operations, { opcode, inode }: Request): Generator<File> {
   const node = opcode === OPCODES.READ ? operations.node(inode) : undefined
-  if (node?.kind === 'file' && sizeOf(node.extents) >= WORTH_PUBLISHING) {
-    workers.publish(inode, node.extents)
+  if (node?.kind !== 'file') {
+    return
+  }
+  if (node.origin === undefined) {
+    yield* sizeOf(node.extents) < WORTH_TEACHING ? [] : [node]
+    return
+  }
+  for (let number = inode; number <= inode + TAGS_AHEAD; number++) {
+    const next = operations.node(number)
+    if (next?.kind === 'file' && next.origin !== undefined) {
+      yield next
+    }
   }
 }
 

@@ -24,7 +24,9 @@ const reply = Buffer.from(new ArrayBuffer(OUT_HEADER.size + MAX_READ_SIZE))
 /** A reply of zeros, of whatever size: nothing but its header is ever written. */
 const zeros = Buffer.from(new ArrayBuffer(OUT_HEADER.size + MAX_READ_SIZE))
 let settings: Settings = { owner: undefined, backing: new Map() }
+/** What can be read here and now. So many are kept; whose table is lost is asked for again. */
 const tables = new Map<number, Extents>()
+const MOST_TABLES = 4096
 const evidence = new Map<number, EvidenceFile>()
 
 /**
@@ -159,7 +161,12 @@ function hearNews(): boolean {
     if (news.kind === 'settings') {
       settings = news.settings
     } else {
-      tables.set(news.inode, fromPlain(news.table, evidence))
+      if (tables.size > MOST_TABLES) {
+        tables.clear()
+      }
+      for (const [inode, table] of news.tables) {
+        tables.set(inode, fromPlain(table, evidence))
+      }
     }
     heard = true
   }

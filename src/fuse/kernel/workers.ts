@@ -1,7 +1,7 @@
 import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads'
-import type { Extents } from '../../evidence/extents.ts'
 import type { EvidenceFile } from '../../evidence/file.ts'
 import { type PlainExtents, toPlain } from '../../evidence/share.ts'
+import type { File } from '../../tree/node.ts'
 import { Control } from './control.ts'
 import type { Settings } from './formalities.ts'
 
@@ -16,7 +16,7 @@ export interface WorkerSetup {
 /** What a thread is told; it looks when it must, for it does not listen. */
 export type ToWorker =
   | { readonly kind: 'settings'; readonly settings: Settings }
-  | { readonly kind: 'table'; readonly inode: number; readonly table: PlainExtents }
+  | { readonly kind: 'tables'; readonly tables: readonly (readonly [inode: number, PlainExtents])[] }
 
 /** What a thread has to say: that it has loaded what it needs, a request that needs the tree, an evidence file that has changed, a bug of ours. */
 export type FromWorker =
@@ -40,9 +40,8 @@ export class Workers {
   readonly #control: Control
   readonly #count: number
   readonly #endings: Promise<void>[] = []
-  #onRequest: (bytes: Buffer) => void = () => undefined
+  #onRequest: (bytes: Buffer, thread: number) => void = () => undefined
   readonly #ports: MessagePort[] = []
-  readonly #published = new Set<number>()
   readonly #evidence = new Map<number, EvidenceFile>()
 
   constructor(count: number) {
@@ -55,8 +54,8 @@ export class Workers {
     this.ready.catch(() => undefined)
   }
 
-  /** Lets them serve the device, which belongs to them from now on, and pass on what needs the tree. */
-  serve(device: number, settings: Settings, onRequest: (bytes: Buffer) => void): void {
+  /** Lets them serve the device, which belongs to them from now on, and pass on what needs the tree, with their number. */
+  serve(device: number, settings: Settings, onRequest: (bytes: Buffer, thread: number) => void): void {
     this.#onRequest = onRequest
     for (let thread = 1; thread < this.#count; thread++) {
       const { ready, ended } = this.#start(thread)
@@ -64,7 +63,9 @@ export class Workers {
       ready.catch(() => undefined)
       this.#endings.push(ended)
     }
-    this.#tell({ kind: 'settings', settings })
+    for (const port of this.#ports) {
+      tell(port, { kind: 'settings', settings })
+    }
     this.#control.start(device)
   }
 
@@ -86,19 +87,20 @@ export class Workers {
     return this.#control.device !== 0 && this.#control.alive > 0
   }
 
-  /** Gives every thread the table of a file, once, so that it can read that without asking. */
-  publish(inode: number, extents: Extents): void {
-    if (this.#published.has(inode)) {
+  /** Gives a thread the tables of files, so that it can read those without asking. */
+  teach(thread: number, files: readonly File[]): void {
+    if (files.length === 0) {
       return
     }
-    this.#published.add(inode)
-    const table = toPlain(extents)
-    for (const extent of extents) {
-      if (extent.kind === 'file') {
-        this.#evidence.set(extent.file.handle.descriptor, extent.file)
+    const tables = files.map(({ inode, extents }) => {
+      for (const extent of extents) {
+        if (extent.kind === 'file') {
+          this.#evidence.set(extent.file.handle.descriptor, extent.file)
+        }
       }
-    }
-    this.#tell({ kind: 'table', inode, table })
+      return [inode, toPlain(extents)] as const
+    })
+    tell(this.#ports[thread] as MessagePort, { kind: 'tables', tables })
   }
 
   /** Waits so many milliseconds, blocking, for the threads to end by themselves; false if they have not. */
@@ -141,7 +143,7 @@ export class Workers {
           case 'ready':
             return resolve()
           case 'request':
-            return this.#onRequest(Buffer.from(message.bytes))
+            return this.#onRequest(Buffer.from(message.bytes), thread)
           case 'change':
             return this.#evidence.get(message.descriptor)?.noteChange(message.found)
           case 'bug':
@@ -153,12 +155,6 @@ export class Workers {
     return { ready, ended }
   }
 
-  #tell(message: ToWorker): void {
-    for (const port of this.#ports) {
-      port.postMessage(message)
-    }
-  }
-
   async #end(): Promise<void> {
     await Promise.all(this.#endings)
     for (const port of this.#ports) {
@@ -166,6 +162,10 @@ export class Workers {
     }
     this.#control.closeDevice()
   }
+}
+
+function tell(port: MessagePort, message: ToWorker): void {
+  port.postMessage(message)
 }
 
 function sayBug(text: string): void {
