@@ -62,14 +62,12 @@ describe('run', { skip }, () => {
         }, asOrdinaryUser),
       )
 
-      for (const transport of ['kernel', 'fuse-native']) {
-        test(`reads what is in the mount, transport ${transport}`, TEST, () =>
-          place(async ({ options }) => {
-            const { stdout } = await succeed(['--transport', transport], ['sha256sum', '{}/physmem.raw'], options)
-            assert.equal(stdout.slice(0, 64), sha256(physmem))
-          }, asOrdinaryUser),
-        )
-      }
+      test('reads what is in the mount', TEST, () =>
+        place(async ({ options }) => {
+          const { stdout } = await succeed([], ['sha256sum', '{}/physmem.raw'], options)
+          assert.equal(stdout.slice(0, 64), sha256(physmem))
+        }, asOrdinaryUser),
+      )
 
       test('ends as the command does, and says nothing of its own', TEST, () =>
         place(async ({ options }) => {
@@ -243,7 +241,7 @@ describe('run refuses', { skip: linuxSkip || toolSkip('unshare') }, () => {
         [[join(directory, 'missing.vmss')], 3, /missing\.vmss/],
         [['--vmem', join(directory, 'missing.vmem'), evidence], 5, /missing\.vmem/],
         [['--workers', '0', evidence], 2, /--workers/],
-        [['--transport', 'smoke', evidence], 2, /--transport/],
+        [['--workers', 'many', evidence], 2, /--workers/],
       ] as const) {
         const finished = await runCommand(['run', ...args, '--', 'touch', join(directory, 'started')], options)
         assertRefusal(finished, status, says)

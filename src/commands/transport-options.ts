@@ -1,7 +1,7 @@
 import type { MountOptions } from '../fuse/mount.ts'
 import { UsageError } from './errors.ts'
 
-/** What a command line can say of how the kernel's requests are served. */
+/** What a command line can say of how the kernel's requests are served. `run` has no choice of the transport. */
 export interface TransportArguments {
   readonly transport?: MountOptions['transport']
   readonly workers?: string

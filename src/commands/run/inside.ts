@@ -35,10 +35,11 @@ export async function runInside(
 ): Promise<number> {
   const namespace = ownNamespace()
   try {
-    // With this process its namespace ends, and the mount with that.
+    // With this process its namespace ends, and the mount with that. libfuse 2 would let the command inherit the device, and
+    // whatever it leaves in the background would wait for an answer for ever.
     const options = { ...transportOptions(given), watch: false }
     // Before the evidence is opened, so that what the transport starts is there by then.
-    const transport = await chooseTransport(options.transport, options.workers)
+    const transport = await chooseTransport('kernel', options.workers)
     const { root } = openTree(evidence, given)
     const mounted = await mount(root, folder, options, transport)
     const status = await runCommand(command, mounted.mountpoint, namespace)
