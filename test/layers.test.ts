@@ -20,7 +20,7 @@ const OWNERS: Record<string, { pattern: RegExp; files: string[] }> = {
   },
   'koffi is imported': { pattern: /'koffi'/, files: ['fuse/kernel/libc.ts'] },
   'the process is ended': { pattern: /process\.exit\(/, files: ['cli.ts'] },
-  'commander is imported': { pattern: /'commander'/, files: ['cli.ts'] },
+  'commander is imported': { pattern: /'commander'/, files: ['command-line.ts'] },
   'a shell is used': { pattern: /shell:|[^.]exec\(|execSync\(/, files: [] },
 }
 

@@ -1,7 +1,10 @@
+import { basename } from 'node:path'
+import { printable } from '../evidence/printable.ts'
 import { type Mount, mount } from '../fuse/mount.ts'
 import { chooseTransport } from '../fuse/transports.ts'
+import { commandLine, unmountCommand } from '../fuse/unmount.ts'
 import { logTo, note, say } from '../output/say.ts'
-import { ENDING_SIGNALS, READY } from './background.ts'
+import { ENDING_SIGNALS, type Mounted } from './background.ts'
 import { type EvidenceArguments, openTree } from './evidence.ts'
 import { parseMountOptions } from './mount-options.ts'
 import { type TransportArguments, transportOptions } from './transport-options.ts'
@@ -37,7 +40,9 @@ export async function mountCheckpoint(evidence: string, mountpoint: string, give
   const passthrough = mounted.passthrough ? 'on' : 'off'
   note(`${evidence} is mounted on ${mounted.mountpoint}: transport ${mounted.transport}, passthrough ${passthrough}`)
   if (process.send !== undefined) {
-    becomeDaemon()
+    const command = commandLine(unmountCommand(mountpoint))
+    const text = printable(`${basename(evidence)} is mounted on ${mountpoint}; unmount it with: ${command}`)
+    becomeDaemon({ mountpoint: mounted.mountpoint, text })
   }
   await Promise.race([mounted.ended, signalled.then(() => end(mounted))])
 }
@@ -46,8 +51,8 @@ export async function mountCheckpoint(evidence: string, mountpoint: string, give
  * Lets go of what belongs to whoever started us: the channel and the folder we stand in. Standard error stays open though
  * nobody reads it any more: another thread could get its number, and what libraries write there would go astray.
  */
-function becomeDaemon(): void {
-  process.send?.(READY)
+function becomeDaemon(mounted: Mounted): void {
+  process.send?.(mounted)
   process.disconnect()
   process.chdir('/')
 }
