@@ -73,7 +73,7 @@ export class DigestThreads {
   #startWorker(algorithm: Algorithm): Worker {
     const workerData: DigestSetup = { algorithm, memory: this.#memory, slotSize: SLOT_SIZE }
     // What is built has this name; the compiler rewrites those of imports only.
-    const worker = new Worker(new URL('./digest-worker.js', import.meta.url), { workerData })
+    const worker = new Worker(new URL('./digest-worker.js', import.meta.url), { workerData, execArgv: [] })
     worker.on('error', (error) => this.#events.emit('error', error))
     worker.on('message', (response: DigestResponse) => this.#hear(algorithm, response))
     return worker

@@ -142,6 +142,14 @@ function greet(device: number, wantsPassthrough: boolean): { passthrough: boolea
   }
 }
 
+/** What is to be done if the process ends before its mounts. One listener has all of them: Node warns of more than ten. */
+const atExit = new Set<() => void>()
+process.on('exit', () => {
+  for (const work of atExit) {
+    work()
+  }
+})
+
 /**
  * How serving ends though the mount goes on, which is in use. The threads wait in read(2), and the end of the process waits
  * for the threads: so they are woken, each by a request that we make the kernel send, by statfs(2) through a descriptor of the
@@ -170,8 +178,8 @@ function endings(mountpoint: string, id: string | undefined, workers: Workers): 
       process.kill(process.pid, 'SIGKILL')
     }
   }
-  process.on('exit', onExit)
-  workers.ended.then(() => process.off('exit', onExit))
+  atExit.add(onExit)
+  workers.ended.then(() => atExit.delete(onExit))
   return {
     async detach() {
       const door = openDoor(mountpoint, id)

@@ -2,6 +2,7 @@ import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads'
 import type { EvidenceFile } from '../../evidence/file.ts'
 import { type PlainExtents, toPlain } from '../../evidence/share.ts'
 import type { File } from '../../tree/node.ts'
+import { MountError } from '../errors.ts'
 import { Control } from './control.ts'
 import type { Settings } from './formalities.ts'
 
@@ -126,6 +127,8 @@ export class Workers {
     const worker = new Worker(new URL('./worker.js', import.meta.url), {
       workerData: setup,
       transferList: [port2],
+      // Options of the process, such as --eval, need not suit a thread.
+      execArgv: [],
       resourceLimits: HEAP_LIMITS,
     })
     this.#ports.push(port1)
@@ -150,7 +153,7 @@ export class Workers {
             return sayBug(message.text)
         }
       })
-      ended.then(() => reject(new Error('a thread could not be started')))
+      ended.then(() => reject(new MountError('expected to start a thread that serves, found that it ended')))
     })
     return { ready, ended }
   }
