@@ -1,41 +1,17 @@
 /**
  * The transports beside each other, and what only the kernel's own can do. Everything is seen from outside, as in
- * mount.test.ts, but for the test that mounts within this process.
+ * mount.test.ts.
  */
 import assert from 'node:assert/strict'
-import {
-  appendFileSync,
-  chownSync,
-  mkdirSync,
-  readdirSync,
-  readFileSync,
-  statSync,
-  symlinkSync,
-  utimesSync,
-  writeFileSync,
-} from 'node:fs'
+import { appendFileSync, mkdirSync, readFileSync, statSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { release } from 'node:os'
 import { join } from 'node:path'
 import { describe, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
-import { mount } from '../src/fuse/mount.ts'
-import { openCheckpoint } from '../src/guest/guest.ts'
-import { planTree } from '../src/tree/plan.ts'
 import { writeCheckpoint } from './support/checkpoint.ts'
-import {
-  ADDRESS_SPACE,
-  expectedTree,
-  MEMORY_SIZE,
-  OTHER_VIEWS,
-  PAGE,
-  physmem,
-  REGIONS,
-  sha256,
-  vmemOf,
-  writeGuest,
-} from './support/guest.ts'
+import { ADDRESS_SPACE, MEMORY_SIZE, PAGE, physmem, REGIONS, sha256, vmemOf, writeGuest } from './support/guest.ts'
 import {
   daemonOf,
   daemonsOf,
@@ -44,12 +20,10 @@ import {
   mounted,
   mountSkip,
   mountsAt,
-  ORDINARY_ID,
   ordinaryDeviceSkip,
   ordinaryUserSkip,
   outputOf,
   pattern,
-  type RunOptions,
   run,
   runCommand,
   start,
@@ -65,8 +39,6 @@ const skip = mountSkip || linuxSkip
 const rootSkip = process.getuid?.() !== 0 && 'only root can do this'
 const ordinarySkip = ordinaryUserSkip || ordinaryDeviceSkip
 const rich = skip ? '' : writeGuest(join(temporaryDirectory(), 'guest'))
-
-const LINKS = ['config.vmx', 'Snapshot']
 
 /** A machine of 3 MiB without regions, whose physmem.raw is its .vmem byte for byte. */
 const FLAT = pattern(31, 3 * 1024 * 1024)
@@ -84,31 +56,6 @@ describe('both transports', { skip }, () => {
   })
 
   for (const transport of TRANSPORTS) {
-    for (const asOrdinaryUser of [false, true]) {
-      const who = asOrdinaryUser ? 'an ordinary user' : 'whoever tests'
-      test(
-        `${transport}: 20,000 random reads of all files, by ${who}`,
-        { ...TEST, skip: asOrdinaryUser && ordinarySkip },
-        () =>
-          mountedFor({ asOrdinaryUser }, rich, ['--transport', transport], async (mountpoint, directory) => {
-            const files = [...expectedTree()].filter(
-              ([path, bytes]) => bytes.length > 0 && !OTHER_VIEWS.test(path) && !LINKS.includes(path),
-            )
-            const reads = randomReads(
-              20_000,
-              files.map(([, bytes]) => bytes.length),
-            )
-            const list = join(directory, 'reads.json')
-            writeFileSync(list, JSON.stringify({ paths: files.map(([path]) => join(mountpoint, path)), reads }))
-            const expected = reads.map(([file, offset, size]) =>
-              (files[file]?.[1] ?? FLAT).subarray(offset, offset + size),
-            )
-            const found = await outputOf(process.execPath, ['-e', READER, list], { asOrdinaryUser })
-            assert.equal(found, sha256(...expected))
-          }),
-      )
-    }
-
     test(
       `${transport}: a tag's place in the evidence is in its extended attributes`,
       { ...TEST, skip: toolSkip('python3') },
@@ -133,35 +80,6 @@ describe('both transports', { skip }, () => {
           )
         }),
     )
-
-    for (const signal of ['SIGTERM', 'SIGKILL'] as const) {
-      test(`${transport}: ${signal} while 64 are reading`, TEST, () =>
-        mounted(rich, ['--transport', transport], async (mountpoint) => {
-          const file = join(mountpoint, 'physmem.raw')
-          const readers = start(process.execPath, ['-e', READERS, file], { env: { UV_THREADPOOL_SIZE: '64' } })
-          await sleep(1000)
-          process.kill(daemonOf(mountpoint), signal)
-          await eventually('the daemon has ended', () => !daemonsOf(mountpoint).length)
-          const { status, stdout, stderr } = await readers.finished
-          // Each got every byte it asked for, until an error ended it.
-          assert.deepEqual([status, stderr], [0, ''])
-          const { count, digests, ends } = JSON.parse(stdout)
-          assert.ok(count > 100, `${count} reads`)
-          assert.equal(ends, 64)
-          assert.deepEqual(
-            digests,
-            [sha256(physmem.subarray(0, 65_536)), sha256(physmem.subarray(65_536, 131_072))].sort(),
-          )
-          if (signal === 'SIGKILL') {
-            const again = await runCommand(['--transport', transport, rich, mountpoint])
-            assert.equal(again.status, 0, again.stderr)
-            assert.equal(sha256(await readFile(file)), sha256(physmem))
-          } else {
-            assert.deepEqual(mountsAt(mountpoint), [])
-          }
-        }),
-      )
-    }
 
     test(`${transport}: evidence that changes is not read any more, and that is said once`, TEST, () =>
       temporary(async (directory) => {
@@ -298,26 +216,6 @@ describe('the kernel transport', { skip }, () => {
       }
     }),
   )
-
-  test('leaves no descriptor, thread or memory behind, fifty times over', { ...TEST, skip: rootSkip }, () =>
-    temporary(async (directory) => {
-      const mountpoint = join(directory, 'mnt')
-      mkdirSync(mountpoint)
-      const count = () => ['fd', 'task'].map((name) => readdirSync(`/proc/self/${name}`).length)
-      let before: number[] = []
-      for (let round = 0; round < 50; round++) {
-        const guest = openCheckpoint(rich)
-        const mounting = await mount(planTree(guest), mountpoint, { transport: 'kernel' })
-        assert.equal((await readFile(join(mountpoint, 'physmem.raw'))).length, physmem.length)
-        assert.deepEqual(await mounting.unmount(), {})
-        await mounting.ended
-        guest.close()
-        // What Node starts once, it has started by now.
-        before = round === 4 ? count() : before
-      }
-      assert.deepEqual(count(), before)
-    }),
-  )
 })
 
 describe('passthrough', { skip: skip || rootSkip }, () => {
@@ -393,86 +291,6 @@ function flat(body: (checkpoint: string) => Promise<void>): Promise<void> {
     return body(checkpoint)
   })
 }
-
-/** As `mounted`, by an ordinary user if asked, on a folder of his own; the body gets a folder that everybody may read. */
-function mountedFor(
-  options: RunOptions,
-  evidence: string,
-  args: readonly string[],
-  body: (mountpoint: string, directory: string) => Promise<void>,
-): Promise<void> {
-  return temporary(async (directory) => {
-    const mountpoint = join(directory, 'mnt')
-    mkdirSync(mountpoint)
-    if (options.asOrdinaryUser) {
-      chownSync(mountpoint, ORDINARY_ID, ORDINARY_ID)
-    }
-    const started = await runCommand([...args, evidence, mountpoint], options)
-    assert.equal(started.status, 0, started.stderr)
-    await body(mountpoint, directory)
-    const { status, stderr } = await runCommand(['unmount', mountpoint], options)
-    assert.equal(status, 0, stderr)
-  })
-}
-
-/** Each a file's number, an offset and a size: mostly small, some reaching over the end or starting behind it. */
-function randomReads(count: number, sizes: readonly number[]): [file: number, offset: number, size: number][] {
-  const numbers = pattern(77, count * 16)
-  return Array.from({ length: count }, (_, index) => {
-    const [first = 0, second = 0, third = 0, fourth = 0] = [0, 4, 8, 12].map((at) =>
-      numbers.readUInt32LE(index * 16 + at),
-    )
-    // Every second one in the memory, and many around its seams.
-    const largest = sizes.indexOf(Math.max(...sizes))
-    const file = first % 2 === 0 ? largest : (first >>> 1) % sizes.length
-    const seam = [96 * PAGE, REGIONS[1].address, sizes[file] ?? 0][second % 3] ?? 0
-    const isNearSeam = third % 4 === 0
-    const offset = isNearSeam ? Math.max(seam - (second % 9000), 0) : second % ((sizes[file] ?? 0) + 10)
-    return [file, offset, 1 + (fourth % 2 ** (third % 18))]
-  })
-}
-
-/** Reads what the list says, every second time past the cache of the mount, and prints the digest of all that it got. */
-const READER = `
-  const { constants, openSync, readSync, readFileSync } = require('node:fs')
-  const { paths, reads } = JSON.parse(readFileSync(process.argv[1], 'utf8'))
-  const hash = require('node:crypto').createHash('sha256')
-  const files = paths.map((path) => [openSync(path), openSync(path, constants.O_RDONLY | constants.O_DIRECT)])
-  reads.forEach(([file, offset, size], index) => {
-    const buffer = Buffer.alloc(size)
-    hash.update(buffer.subarray(0, readSync(files[file][index % 2], buffer, 0, size, offset)))
-  })
-  process.stdout.write(hash.digest('hex'))`
-
-/** 64 readers of two stretches of a file, past the cache of the mount, until an error ends each of them. */
-const READERS = `
-  const { constants, promises } = require('node:fs')
-  const { createHash } = require('node:crypto')
-  const SIZE = 65536
-  const known = new Map()
-  let [count, ends] = [0, 0]
-  async function reader(number) {
-    const handle = await promises.open(process.argv[1], constants.O_RDONLY | constants.O_DIRECT)
-    const buffer = Buffer.alloc(SIZE)
-    for (let offset = (number % 2) * SIZE; ; offset = SIZE - offset) {
-      let bytesRead
-      try {
-        ;({ bytesRead } = await handle.read(buffer, 0, SIZE, offset))
-      } catch {
-        ends++
-        return handle.close().catch(() => undefined)
-      }
-      if (bytesRead !== SIZE || !(known.get(offset) ?? buffer).equals(buffer)) {
-        throw new Error(bytesRead + ' bytes at ' + offset)
-      }
-      known.has(offset) || known.set(offset, Buffer.from(buffer))
-      count++
-    }
-  }
-  Promise.all(Array.from({ length: 64 }, (_, number) => reader(number))).then(() => {
-    const digests = [...known.values()].map((bytes) => createHash('sha256').update(bytes).digest('hex')).sort()
-    process.stdout.write(JSON.stringify({ count, digests, ends }))
-  })`
 
 /** The extended attributes of every file below groups/, a JSON line each. */
 const XATTRS = `
