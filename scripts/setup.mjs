@@ -11,7 +11,7 @@ const BUILT = join(TOP, 'dist', '.built')
 
 /** How each package manager installs fuse3. */
 const INSTALL_FUSE = {
-  'apt-get': 'apt-get install -y --no-install-recommends fuse3',
+  'apt-get': 'apt-get install -y --no-install-recommends -o DPkg::Lock::Timeout=120 fuse3',
   dnf: 'dnf install -y fuse3 fuse',
   zypper: 'zypper --non-interactive install fuse3 fuse',
   pacman: 'pacman -S --noconfirm fuse3 fuse2',
