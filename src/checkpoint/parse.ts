@@ -1,7 +1,7 @@
-import createDebug from 'debug'
 import { EvidenceError, hex } from '../evidence/errors.ts'
 import type { EvidenceFile } from '../evidence/file.ts'
 import { decodeName } from '../evidence/printable.ts'
+import { traceOf } from '../evidence/trace.ts'
 import { Window } from '../evidence/window.ts'
 import { ENCRYPTED_MAGIC, encrypted } from './encrypted.ts'
 import {
@@ -21,7 +21,7 @@ import {
   WORD_SIZE,
 } from './layout.ts'
 
-const debug = createDebug('vmssfs:checkpoint')
+const trace = traceOf('vmssfs:checkpoint')
 
 /** Bounds on what a hostile file makes us do. Genuine files have about 100 groups and 10,000 tags. */
 const MAX_GROUPS = 65_536
@@ -86,7 +86,7 @@ export function parseCheckpoint(file: EvidenceFile): Checkpoint {
     ...entry,
     tags: walk.tagsOf(entry),
   }))
-  debug('%s: %d groups, %d tags, %d problems', file.path, groups.length, walk.count, problems.length)
+  trace('%s: %d groups, %d tags, %d problems', file.path, groups.length, walk.count, problems.length)
   return { file, magic, state: meaning.state, version, groups, problems }
 }
 

@@ -11,10 +11,10 @@ import {
 } from 'node:fs'
 import { basename } from 'node:path'
 import { performance } from 'node:perf_hooks'
-import createDebug from 'debug'
 import { EvidenceError } from './errors.ts'
+import { traceOf } from './trace.ts'
 
-const debug = createDebug('vmssfs:evidence')
+const trace = traceOf('vmssfs:evidence')
 
 /** How often it is looked whether evidence has changed, at most, in milliseconds: reads must stay cheap. */
 const LOOK_INTERVAL = 1000
@@ -200,7 +200,7 @@ export function openEvidence(path: string): EvidenceFile {
     closeSync(opened.descriptor)
     throw new EvidenceError({ code: 'unreadable', file: path, expected: 'a regular file', found: kindOf(stats) })
   }
-  debug('%s: %d bytes', path, stats.size)
+  trace('%s: %d bytes', path, stats.size)
   return new EvidenceFile({
     ...opened,
     path,
@@ -246,7 +246,7 @@ function openReadOnly(path: string): Opened {
       throw unreadable(path, error)
     }
   }
-  debug('%s: O_NOATIME is not permitted, the access time may change', path)
+  trace('%s: O_NOATIME is not permitted, the access time may change', path)
   try {
     return { descriptor: openSync(path, flags), keepsAccessTime: false }
   } catch (error) {

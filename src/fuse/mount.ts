@@ -1,5 +1,5 @@
 import { setInterval as every } from 'node:timers/promises'
-import createDebug from 'debug'
+import { traceOf } from '../evidence/trace.ts'
 import type { Directory } from '../tree/node.ts'
 import { MountError } from './errors.ts'
 import { findMount, findMountById } from './mount-table.ts'
@@ -10,7 +10,7 @@ import { type ChosenTransport, chooseTransport, type Transport } from './transpo
 import { detach, unmount } from './unmount.ts'
 import { startWatcher } from './watch.ts'
 
-const debug = createDebug('vmssfs:fuse')
+const trace = traceOf('vmssfs:fuse')
 
 /** How often we look whether somebody else has unmounted us, in milliseconds: libfuse 2.9 does not tell. */
 const WATCH_INTERVAL = 500
@@ -127,7 +127,7 @@ async function mountWith(
     if (entry === undefined) {
       throw new MountError(`${path}: expected the mount in the mount table, found none`)
     }
-    debug('%s: mounted, transport %s', mountpoint, transport.name)
+    trace('%s: mounted, transport %s', mountpoint, transport.name)
     watcher?.watch(entry.id)
     raiseReadAhead(entry.device, options.readAhead)
     const ended = served.ended ?? untilGone(entry.id)

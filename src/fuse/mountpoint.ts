@@ -1,13 +1,13 @@
 import { constants, readdirSync, readFileSync, realpathSync, statfsSync, statSync } from 'node:fs'
 import { basename, dirname, join, resolve } from 'node:path'
-import createDebug from 'debug'
+import { traceOf } from '../evidence/trace.ts'
 import { MountError } from './errors.ts'
 import { findMount } from './mount-table.ts'
 import { hasProgram, isAccessible, isRoot } from './programs.ts'
 import type { Transport } from './transports.ts'
 import { commandLine, detach, unmountCommand } from './unmount.ts'
 
-const debug = createDebug('vmssfs:fuse')
+const trace = traceOf('vmssfs:fuse')
 
 /** The longest mountpoint that each transport does not silently cut or refuse, in bytes: fuse-native's own, and Linux's. */
 const PATH_MAX: Record<Transport, number> = { 'fuse-native': 1023, kernel: 4095 }
@@ -36,7 +36,7 @@ export async function prepareMountpoint(path: string, transport: Transport): Pro
         commandLine(unmountCommand(mountpoint, true)),
       )
     }
-    debug('%s: clearing a stale mount of ours', mountpoint)
+    trace('%s: clearing a stale mount of ours', mountpoint)
     await detach(mountpoint)
   } else if (entry?.ours) {
     throw new MountError(`${path}: a checkpoint is already mounted there`, commandLine(unmountCommand(mountpoint)))

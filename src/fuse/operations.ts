@@ -1,10 +1,10 @@
 import { constants } from 'node:os'
-import createDebug from 'debug'
 import { EvidenceError } from '../evidence/errors.ts'
 import { nextData, nextHole, read, sizeOf, storedSizeOf } from '../evidence/extents.ts'
+import { traceOf } from '../evidence/trace.ts'
 import { type Directory, type File, lookup, type Node } from '../tree/node.ts'
 
-const debug = createDebug('vmssfs:fuse')
+const trace = traceOf('vmssfs:fuse')
 
 /** The error numbers that the mount answers with; the only place that turns an error into one. */
 export const { EACCES, EINVAL, EIO, EISDIR, ENODATA, ENOENT, ENOSYS, ENOTDIR, ENXIO, EOPNOTSUPP } = constants.errno
@@ -201,6 +201,6 @@ export function errnoOf(error: unknown, inode: number, offset: number): number {
   if (!(error instanceof EvidenceError)) {
     throw error
   }
-  debug('read of inode %d at %d: %s', inode, offset, error.message)
+  trace('read of inode %d at %d: %s', inode, offset, error.message)
   return error.code === 'unsupported' ? EOPNOTSUPP : EIO
 }

@@ -1,7 +1,7 @@
 import { writeFileSync } from 'node:fs'
-import createDebug from 'debug'
+import { traceOf } from '../evidence/trace.ts'
 
-const debug = createDebug('vmssfs:fuse')
+const trace = traceOf('vmssfs:fuse')
 
 /**
  * Lets the kernel read so many KiB ahead in the mount with that device number, `major:minor`. Whatever size of request was
@@ -12,6 +12,6 @@ export function raiseReadAhead(device: string, size: number): void {
   try {
     writeFileSync(`/sys/class/bdi/${device}/read_ahead_kb`, `${size}`)
   } catch (error) {
-    debug('read-ahead stays as it is: %s', (error as Error).message)
+    trace('read-ahead stays as it is: %s', (error as Error).message)
   }
 }

@@ -2,9 +2,9 @@ import { spawn } from 'node:child_process'
 import type { Socket } from 'node:net'
 import { setPriority } from 'node:os'
 import { fileURLToPath } from 'node:url'
-import createDebug from 'debug'
+import { traceOf } from '../evidence/trace.ts'
 
-const debug = createDebug('vmssfs:fuse')
+const trace = traceOf('vmssfs:fuse')
 
 /** What is built has this name; the compiler rewrites those of imports only. */
 const WATCHER = fileURLToPath(new URL('./watcher.js', import.meta.url))
@@ -31,7 +31,7 @@ export function startWatcher(): Watcher {
     detached: true,
     stdio: ['pipe', 'ignore', 'ignore'],
   })
-  watcher.on('error', (error) => debug('nobody watches the mount: %s', error.message))
+  watcher.on('error', (error) => trace('nobody watches the mount: %s', error.message))
   watcher.unref()
   const lifeline = watcher.stdin as Socket
   lifeline.on('error', () => undefined)

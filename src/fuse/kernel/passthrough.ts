@@ -1,12 +1,12 @@
 import { closeSync, constants, fstatSync, openSync } from 'node:fs'
-import createDebug from 'debug'
 import { wholeFile } from '../../evidence/extents.ts'
 import type { EvidenceFile } from '../../evidence/file.ts'
 import { i32, Struct, u32, u64 } from '../../evidence/struct.ts'
+import { traceOf } from '../../evidence/trace.ts'
 import type { File } from '../../tree/node.ts'
 import { type Libc, loadLibc } from './libc.ts'
 
-const debug = createDebug('vmssfs:fuse')
+const trace = traceOf('vmssfs:fuse')
 
 /** FUSE_DEV_IOC_BACKING_OPEN and its `struct fuse_backing_map` (linux/fuse.h, 7.40). It answers with the backing id. */
 const BACKING_OPEN = 0x4010e501
@@ -46,7 +46,7 @@ export async function registerBackingFiles(
       backing.set(inode, register(libc, device, evidence))
     }
   } catch (error) {
-    debug('no passthrough: %s', (error as Error).message)
+    trace('no passthrough: %s', (error as Error).message)
   }
   return backing
 }

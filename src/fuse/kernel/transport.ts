@@ -1,8 +1,8 @@
 import { spawnSync } from 'node:child_process'
 import { closeSync, openSync, readFileSync, statfsSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
-import createDebug from 'debug'
 import { sizeOf } from '../../evidence/extents.ts'
+import { traceOf } from '../../evidence/trace.ts'
 import type { File } from '../../tree/node.ts'
 import { MountError } from '../errors.ts'
 import type { MountOptions, Served } from '../mount.ts'
@@ -21,7 +21,7 @@ import { IN_HEADER, MAJOR, OLDEST_MINOR, OPCODES, REQUEST_BUFFER_SIZE } from './
 import { type Request, replyTo } from './requests.ts'
 import { Workers } from './workers.ts'
 
-const debug = createDebug('vmssfs:fuse')
+const trace = traceOf('vmssfs:fuse')
 
 /** From what size in bytes on a file that shows no tag is worth giving its table to a thread: smaller ones are read once. */
 const WORTH_TEACHING = 262_144
@@ -79,7 +79,7 @@ async function serve(
     }
     throw error
   }
-  debug('%s: %d threads, %d files with a backing file', mountpoint, workers.count, settings.backing.size)
+  trace('%s: %d threads, %d files with a backing file', mountpoint, workers.count, settings.backing.size)
   workers.serve(device, settings, (bytes, thread) => {
     const reply = replyTo(bytes, (request) => {
       workers.teach(thread, [...filesWorthTeaching(operations, request)])
