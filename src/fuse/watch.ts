@@ -1,16 +1,12 @@
 import { spawn } from 'node:child_process'
 import type { Socket } from 'node:net'
-import { setPriority } from 'node:os'
 import { fileURLToPath } from 'node:url'
 import { traceOf } from '../evidence/trace.ts'
 
 const trace = traceOf('vmssfs:fuse')
 
 /** What is built has this name; the compiler rewrites those of imports only. */
-const WATCHER = fileURLToPath(new URL('./watcher.js', import.meta.url))
-
-/** Its start should take no time from ours. */
-const NICE = 10
+const CLEAR = fileURLToPath(new URL('./clear.js', import.meta.url))
 
 /** What clears a mount if this process is killed before it could. */
 export interface Watcher {
@@ -21,12 +17,14 @@ export interface Watcher {
 }
 
 /**
- * Starts a watcher, which is a process, in a session of its own so that Ctrl-C does not reach it. To be done before there is
- * a device: libfuse 2 lets every process that is started later inherit that, and a mount lives as long as one has it. Where
- * no process can be started, nothing is lost but the clearing.
+ * Starts a watcher: xargs(1), which takes next to no time and memory, and runs what clears the mount once its standard input
+ * has ended, whose other end only this process has. It has a session of its own, so that Ctrl-C does not reach it.
+ *
+ * To be done before there is a device: libfuse 2 lets every process that is started later inherit that, and a mount lives as
+ * long as one has it. Where there is no xargs, nothing is lost but the clearing.
  */
 export function startWatcher(): Watcher {
-  const watcher = spawn(process.execPath, [WATCHER], {
+  const watcher = spawn('xargs', ['-0', '-r', process.execPath, CLEAR], {
     cwd: '/',
     detached: true,
     stdio: ['pipe', 'ignore', 'ignore'],
@@ -36,8 +34,5 @@ export function startWatcher(): Watcher {
   const lifeline = watcher.stdin as Socket
   lifeline.on('error', () => undefined)
   lifeline.unref()
-  if (watcher.pid !== undefined) {
-    setPriority(watcher.pid, NICE)
-  }
-  return { watch: (id) => lifeline.write(id), stop: () => watcher.kill() }
+  return { watch: (id) => lifeline.write(`${id}\0`), stop: () => watcher.kill() }
 }
