@@ -1,8 +1,8 @@
 import { execFile } from 'node:child_process'
-import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
 import { promisify } from 'node:util'
 import { MountError } from './errors.ts'
 import { findMount } from './mount-table.ts'
+import { contentsOf, entriesOf, processes, targetOf } from './processes.ts'
 import { hasProgram, isRoot } from './programs.ts'
 
 const run = promisify(execFile)
@@ -63,8 +63,8 @@ async function takeAway(mountpoint: string, lazily: boolean): Promise<void> {
 
 /** The processes that have something open in the mount or stand in it, as far as we may look: `1234 (bash)`. */
 function usersOf(mountpoint: string): string[] {
-  return readdirSync('/proc')
-    .filter((name) => /^\d+$/.test(name) && isUser(name, mountpoint))
+  return processes()
+    .filter((pid) => isUser(pid, mountpoint))
     .map((pid) => `${pid} (${contentsOf(`/proc/${pid}/comm`).trim()})`)
 }
 
@@ -75,30 +75,4 @@ function isUser(pid: string, mountpoint: string): boolean {
     links.some((link) => inside(targetOf(`/proc/${pid}/${link}`))) ||
     contentsOf(`/proc/${pid}/maps`).includes(` ${mountpoint}/`)
   )
-}
-
-// A process may end, or be somebody else's, while we look.
-
-function entriesOf(folder: string): string[] {
-  try {
-    return readdirSync(folder)
-  } catch {
-    return []
-  }
-}
-
-function targetOf(link: string): string {
-  try {
-    return readlinkSync(link)
-  } catch {
-    return ''
-  }
-}
-
-function contentsOf(file: string): string {
-  try {
-    return readFileSync(file, 'utf8')
-  } catch {
-    return ''
-  }
 }

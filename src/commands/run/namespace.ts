@@ -1,7 +1,8 @@
 /** Mount namespaces (mount_namespaces(7)): what is mounted in one is seen by the processes in it, and by nobody else. */
 import { spawnSync } from 'node:child_process'
-import { readdirSync, readlinkSync } from 'node:fs'
+import { readlinkSync } from 'node:fs'
 import { MountError } from '../../fuse/errors.ts'
+import { processes, targetOf } from '../../fuse/processes.ts'
 import { hasProgram, isRoot } from '../../fuse/programs.ts'
 
 /** What is mounted outside meanwhile, such as a disk for the results, is seen inside too; nothing goes the other way. */
@@ -67,17 +68,9 @@ export function endNamespace(namespace: string): void {
   }
 }
 
-function processes(): string[] {
-  return readdirSync('/proc').filter((name) => /^\d+$/.test(name))
-}
-
-/** Undefined for a process that has ended or is somebody else's. */
-function namespaceOf(pid: string): string | undefined {
-  try {
-    return readlinkSync(`/proc/${pid}/ns/mnt`)
-  } catch {
-    return undefined
-  }
+/** Empty for a process that has ended or is somebody else's. */
+function namespaceOf(pid: string): string {
+  return targetOf(`/proc/${pid}/ns/mnt`)
 }
 
 function kill(pid: number): void {
