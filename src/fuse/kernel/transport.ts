@@ -72,7 +72,6 @@ async function serve(
       settings = { ...settings, backing: await registerBackingFiles(device, operations.rootFiles) }
     }
   } catch (error) {
-    workers.cancel()
     if (device !== -1) {
       closeSync(device)
       await detach(mountpoint).catch(() => undefined)

@@ -19,7 +19,10 @@ export type ToWorker =
   | { readonly kind: 'settings'; readonly settings: Settings }
   | { readonly kind: 'tables'; readonly tables: readonly (readonly [inode: number, PlainExtents])[] }
 
-/** What a thread has to say: that it has loaded what it needs, a request that needs the tree, an evidence file that has changed, a bug of ours. */
+/**
+ * What a thread has to say: that it has loaded what it needs, a request that needs the tree, an evidence file that has
+ * changed, a bug of ours.
+ */
 export type FromWorker =
   | { readonly kind: 'ready' }
   | { readonly kind: 'request'; readonly bytes: ArrayBuffer }
