@@ -6,13 +6,12 @@ const words = process.argv.slice(2)
 // A daemon outlives the process that reads its standard error.
 process.stderr.on('error', () => undefined)
 try {
-  process.exit(isMountInBackground(words) ? await mountInBackground(words) : await obey())
+  if (isMountInBackground(words)) {
+    process.exit(await mountInBackground(words))
+  }
+  const { obey } = await import('./command-line.ts')
+  process.exit(await obey())
 } catch (error) {
   const { report } = await import('./commands/report.ts')
   process.exit(report(error))
-}
-
-async function obey(): Promise<number> {
-  const commandLine = await import('./command-line.ts')
-  return commandLine.obey()
 }
