@@ -1,9 +1,9 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { statSync } from 'node:fs'
-import { constants } from 'node:os'
 import type { Readable } from 'node:stream'
 import { setImmediate } from 'node:timers/promises'
+import { exitStatusOf } from './exit-status.ts'
 
 /** What a daemon tells whoever started it with a channel once its mount is there: where, and what to say of it. */
 export interface Mounted {
@@ -39,9 +39,7 @@ export async function mountInBackground(words: readonly string[]): Promise<numbe
     process.on(signal, () => daemon.kill(signal))
   }
   const ready = once(daemon, 'message').then(([mounted]) => mounted as Mounted)
-  const ended = once(daemon, 'close').then(
-    ([code, signal]) => code ?? 128 + constants.signals[signal as NodeJS.Signals],
-  )
+  const ended = once(daemon, 'close').then(([code, signal]) => exitStatusOf(code, signal))
   const outcome: Mounted | number = await Promise.race([ready, ended])
   if (typeof outcome === 'number') {
     return outcome

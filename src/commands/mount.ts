@@ -44,7 +44,7 @@ export async function mountCheckpoint(evidence: string, mountpoint: string, give
     const text = printable(`${basename(evidence)} is mounted on ${mountpoint}; unmount it with: ${command}`)
     becomeDaemon({ mountpoint: mounted.mountpoint, text })
   }
-  await Promise.race([mounted.ended, signalled.then(() => end(mounted))])
+  await Promise.race([mounted.ended, signalled.then(() => endMount(mounted))])
 }
 
 /**
@@ -57,7 +57,8 @@ function becomeDaemon(mounted: Mounted): void {
   process.chdir('/')
 }
 
-async function end(mounted: Mount): Promise<void> {
+/** Unmounts, and says so if the mount is in use and only out of sight. */
+export async function endMount(mounted: Mount): Promise<void> {
   const { detached } = await mounted.unmount()
   if (detached !== undefined) {
     say(`detached, though ${detached}`)

@@ -1,11 +1,11 @@
-import { constants } from 'node:os'
 import { EvidenceError, type EvidenceErrorCode } from '../evidence/errors.ts'
 import { printable } from '../evidence/printable.ts'
 import { MountError } from '../fuse/errors.ts'
 import { OutputError } from '../output/errors.ts'
 import { IncompleteError, InterruptedError, MismatchError, UsageError } from './errors.ts'
+import { exitStatusOf } from './exit-status.ts'
 
-const [DONE, BUG, USAGE, MOUNT_FAILED, MISMATCH, OUTPUT_FAILED, SIGNALLED] = [0, 1, 2, 9, 10, 11, 128]
+const [DONE, BUG, USAGE, MOUNT_FAILED, MISMATCH, OUTPUT_FAILED] = [0, 1, 2, 9, 10, 11]
 
 /** Exit codes are part of the contract: README, "Exit codes". */
 const EVIDENCE_EXIT_CODES: Record<EvidenceErrorCode, number> = {
@@ -43,7 +43,7 @@ export function report(error: unknown): number {
     return complain(MISMATCH, printable(error.message))
   }
   if (error instanceof InterruptedError) {
-    return complain(SIGNALLED + constants.signals[error.signal], error.message)
+    return complain(exitStatusOf(null, error.signal), error.message)
   }
   if (error instanceof UsageError) {
     return complain(USAGE, printable(error.message), 'vmssfs --help')

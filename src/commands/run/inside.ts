@@ -1,16 +1,17 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { constants } from 'node:os'
 import { MountError } from '../../fuse/errors.ts'
 import { mount } from '../../fuse/mount.ts'
 import { chooseTransport } from '../../fuse/transports.ts'
 import { say } from '../../output/say.ts'
 import { type EvidenceArguments, openTree } from '../evidence.ts'
+import { exitStatusOf } from '../exit-status.ts'
+import { endMount } from '../mount.ts'
 import { type TransportArguments, transportOptions } from '../transport-options.ts'
 import { removeFolder } from './folder.ts'
 import { endNamespace, ownNamespace } from './namespace.ts'
 import type { InsideMessage } from './outside.ts'
-import { PASSED_SIGNALS, TERMINAL_SIGNALS } from './signals.ts'
+import { leaveTerminalSignals, passSignalsTo } from './signals.ts'
 
 /** What the command line of `vmssfs run` says besides the evidence and the command. */
 export interface RunArguments extends EvidenceArguments, TransportArguments {
@@ -19,7 +20,7 @@ export interface RunArguments extends EvidenceArguments, TransportArguments {
 }
 
 /** What a shell answers for a program that is not there, and for one that cannot be run (POSIX, Exit Status for Commands). */
-const [NOT_FOUND, NOT_EXECUTABLE, SIGNALLED] = [127, 126, 128]
+const [NOT_FOUND, NOT_EXECUTABLE] = [127, 126]
 
 /**
  * Mounts in the namespace that was made for this process, runs the command there, and unmounts. What the command leaves in
@@ -35,18 +36,15 @@ export async function runInside(
 ): Promise<number> {
   const namespace = ownNamespace()
   try {
-    // With this process its namespace ends, and the mount with that. libfuse 2 would let the command inherit the device, and
-    // whatever it leaves in the background would wait for an answer for ever.
+    // With this process its namespace ends, and the mount with that.
     const options = { ...transportOptions(given), watch: false }
-    // Before the evidence is opened, so that what the transport starts is there by then.
+    // Before the evidence is opened, so that what the transport starts is there by then. libfuse 2, the other one, would let
+    // the command inherit the device, and whatever it leaves in the background would wait for an answer for ever.
     const transport = await chooseTransport('kernel', options.workers)
     const { root } = openTree(evidence, given)
     const mounted = await mount(root, folder, options, transport)
     const status = await runCommand(command, mounted.mountpoint, namespace)
-    const { detached } = await mounted.unmount()
-    if (detached !== undefined) {
-      say(`detached, though ${detached}`)
-    }
+    await endMount(mounted)
     tell({ status })
     return status
   } finally {
@@ -63,9 +61,7 @@ async function runCommand(command: readonly string[], mountpoint: string, namesp
   if (!process.connected) {
     throw new MountError('expected the process that waits for the command, found that it is gone')
   }
-  for (const signal of TERMINAL_SIGNALS) {
-    process.on(signal, () => undefined)
-  }
+  leaveTerminalSignals()
   tell({ namespace })
   const end = () => endNamespace(namespace)
   process.once('disconnect', end)
@@ -86,9 +82,7 @@ async function runCommand(command: readonly string[], mountpoint: string, namesp
 function startCommand([program, ...args]: readonly string[], mountpoint: string): ChildProcess {
   let child: ChildProcess | undefined
   // The command may run before we know.
-  for (const signal of PASSED_SIGNALS) {
-    process.on(signal, () => child?.kill(signal))
-  }
+  passSignalsTo(() => child)
   const env = { ...process.env, VMSSFS: mountpoint }
   child = spawn(program as string, withMountpoint(args, mountpoint), { stdio: 'inherit', env })
   return child
@@ -104,5 +98,5 @@ function withMountpoint(args: readonly string[], mountpoint: string): string[] {
 
 async function statusOf(child: ChildProcess): Promise<number> {
   const [code, signal] = (await once(child, 'exit')) as [number | null, NodeJS.Signals | null]
-  return code ?? SIGNALLED + constants.signals[signal as NodeJS.Signals]
+  return exitStatusOf(code, signal)
 }

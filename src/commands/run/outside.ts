@@ -7,7 +7,7 @@ import { MountError } from '../../fuse/errors.ts'
 import { InterruptedError } from '../errors.ts'
 import { removeFolder } from './folder.ts'
 import { endNamespace, unshareCommand } from './namespace.ts'
-import { PASSED_SIGNALS, TERMINAL_SIGNALS } from './signals.ts'
+import { leaveTerminalSignals, passSignalsTo } from './signals.ts'
 
 /** What the process inside tells: where it runs the command, before it does, and the exit status of the command in the end. */
 export type InsideMessage = { readonly namespace: string } | { readonly status: number }
@@ -24,12 +24,8 @@ export async function runOutside(): Promise<number> {
   const unshare = unshareCommand()
   let inside: ChildProcess | undefined
   // Before there is a folder, so that no signal leaves it behind.
-  for (const signal of TERMINAL_SIGNALS) {
-    process.on(signal, () => undefined)
-  }
-  for (const signal of PASSED_SIGNALS) {
-    process.on(signal, () => inside?.kill(signal))
-  }
+  leaveTerminalSignals()
+  passSignalsTo(() => inside)
   const folder = makeFolder()
   try {
     inside = startInside(unshare, folder)
